@@ -1,0 +1,73 @@
+"""Machine words at any byte offset of a uint8 array, for the bit-stream kernels.
+
+Numba indexes arrays element by element; a bit stream wants eight bytes at once from wherever it stands. These
+intrinsics compile to one load, store or bit-scan instruction. They check nothing: whoever calls them has made sure
+that ``offset`` and the seven bytes after it lie inside the array. Little-endian, as all of this package's formats.
+Source: ours.
+"""
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+_BYTE_POINTER = ir.IntType(8).as_pointer()
+
+
+def _address(context: Any, builder: Any, signature: Any, args: Any, bits: int) -> Any:
+    array = context.make_array(signature.args[0])(context, builder, args[0])
+    pointer = builder.gep(builder.bitcast(array.data, _BYTE_POINTER), [args[1]])
+    return builder.bitcast(pointer, ir.IntType(bits).as_pointer())
+
+
+def _loader(bits: int, result: Any) -> Any:
+    def typed(_context: Any, array: Any, offset: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            word = builder.load(_address(context, builder, signature, args, bits), align=1)
+            return builder.zext(word, ir.IntType(64)) if bits < 64 else word
+
+        return result(array, offset), codegen
+
+    return intrinsic(typed)
+
+
+def _storer(bits: int) -> Any:
+    def typed(_context: Any, array: Any, offset: Any, value: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            word = builder.trunc(args[2], ir.IntType(bits)) if bits < 64 else args[2]
+            builder.store(word, _address(context, builder, signature, args, bits), align=1)
+            return context.get_dummy_value()
+
+        return types.void(array, offset, types.uint64), codegen
+
+    return intrinsic(typed)
+
+
+load64 = _loader(64, types.uint64)
+load32 = _loader(32, types.uint64)
+load16 = _loader(16, types.uint64)
+store64 = _storer(64)
+store32 = _storer(32)
+store16 = _storer(16)
+
+
+@intrinsic
+def trailing_zeros(_context: Any, value: Any) -> Any:
+    """Index of the lowest set bit of a uint64 that is not 0."""
+
+    def codegen(_target: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.uint64(types.uint64), codegen
+
+
+@intrinsic
+def bit_length(_context: Any, value: Any) -> Any:
+    """Number of bits of a uint64: 0 for 0, 64 for 2**63 and above."""
+
+    def codegen(_target: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        zeros = builder.ctlz(args[0], ir.Constant(ir.IntType(1), 0))
+        return builder.sub(ir.Constant(ir.IntType(64), 64), zeros)
+
+    return types.uint64(types.uint64), codegen
