@@ -1,0 +1,75 @@
+"""The original's results, kept between runs: content-addressed JSON, written atomically, checked when read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+__all__ = ["baseline_key", "library_versions", "read_baseline", "write_baseline"]
+
+_SCHEMA = 1
+
+
+def library_versions() -> dict[str, str]:
+    """Return the versions of the libraries that a score depends on."""
+    versions = {}
+    for package in ("lm_eval", "torch", "transformers", "tokenizers", "datasets", "numpy"):
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = "absent"
+    return versions
+
+
+def baseline_key(identity: str, settings: Mapping[str, Any], versions: Mapping[str, str], data: str) -> str:
+    """Return the SHA-256 that names a baseline.
+
+    Args:
+        identity: content identity of the original model.
+        settings: of the plan (threads and batch size among them: they move the last bits).
+        versions: from `library_versions`.
+        data: digest of the task files or texts.
+    """
+    parts = {
+        "schema": _SCHEMA,
+        "identity": identity,
+        "settings": dict(settings),
+        "versions": dict(versions),
+        "data": data,
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def read_baseline(folder: Path, key: str) -> tuple[Any, str]:
+    """Return (payload, warning): payload is None when there is none; the warning says that it was damaged."""
+    file = folder / f"{key}.json"
+    try:
+        raw = file.read_bytes()
+    except FileNotFoundError:
+        return None, ""
+    head, _, body = raw.partition(b"\n")
+    if head.decode("ascii", "replace") != f"{key} {hashlib.sha256(body).hexdigest()}":
+        return None, f"the cached baseline {file.name} is damaged; computed again"
+    return json.loads(body), ""
+
+
+def write_baseline(folder: Path, key: str, payload: Any) -> None:
+    """Store a payload of JSON values (NaN and infinities allowed) under the key."""
+    folder.mkdir(parents=True, exist_ok=True)
+    body = json.dumps(payload).encode()
+    handle, temporary = tempfile.mkstemp(dir=folder, prefix=f".{key[:16]}-")
+    try:
+        with os.fdopen(handle, "wb") as opened:
+            opened.write(f"{key} {hashlib.sha256(body).hexdigest()}\n".encode() + body)
+            opened.flush()
+            os.fsync(opened.fileno())
+        Path(temporary).replace(folder / f"{key}.json")
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
