@@ -25,7 +25,7 @@ from weightbench.canonical import identity
 from weightbench.errors import DamagedRowError, StoreError
 from weightbench.rows import Row, Status, done, from_json, to_json
 
-__all__ = ["Row", "Status", "Store", "done", "identity", "write_atomically"]
+__all__ = ["Row", "Status", "Store", "done", "identity", "store_error", "write_atomically"]
 
 _log = logging.getLogger(__name__)
 
@@ -146,7 +146,7 @@ class Store:
                 temporary.replace(path)
                 _sync_folder(self.cells)
         except OSError as error:
-            raise _store_error(error, f"the row {path.name} could not be written to {self.cells}") from error
+            raise store_error(error, f"the row {path.name} could not be written to {self.cells}") from error
         return row
 
     @contextmanager
@@ -162,14 +162,15 @@ class Store:
         except FileNotFoundError:
             raise
         except OSError as error:
-            raise _store_error(error, f"the row {path.name} could not be read") from error
+            raise store_error(error, f"the row {path.name} could not be read") from error
         row = from_json(data, path.name)
         if path.stem != row.id:
             raise DamagedRowError(f"{path.name} is damaged (it holds the row {row.id}): delete it")
         return row
 
 
-def _store_error(error: OSError, what: str) -> StoreError:
+def store_error(error: OSError, what: str) -> StoreError:
+    """The StoreError for an error of the operating system, with what to do about it."""
     full = error.errno in (errno.ENOSPC, errno.EDQUOT)
     advice = (
         "free some space and run the same command again: finished rows are kept" if full else "see the folder"
