@@ -1,0 +1,50 @@
+"""xz: LZMA2 in the .xz container, from the standard library."""
+
+from __future__ import annotations
+
+import lzma
+from dataclasses import dataclass
+from typing import ClassVar
+
+from .blob import Bytes
+from .codec import ByteCodec
+from .errors import ConfigError, CorruptBlobError
+
+__all__ = ["Xz"]
+
+_MAX_EXPANSION = 1 << 14
+_MEMORY_LIMIT = 256 << 20  # the dictionary of preset 9 is 64 MiB
+
+
+@dataclass(frozen=True)
+class Xz(ByteCodec):
+    """LZMA2, one .xz stream for an array. Small and slow.
+
+    Attributes:
+        preset: 0 (fastest) to 9 (smallest).
+    """
+
+    name: ClassVar[str] = "xz"
+    preset: int = 6
+
+    def validate(self) -> None:
+        """Check the preset."""
+        if not 0 <= self.preset <= 9:
+            raise ConfigError("xz: preset must be from 0 to 9")
+
+    def compress(self, data: memoryview, threads: int = 1) -> bytes:
+        """Return one .xz stream; the blob has a checksum, so the stream needs none."""
+        return lzma.compress(data, check=lzma.CHECK_NONE, preset=self.preset)
+
+    def decompress(self, data: memoryview, nbytes: int, threads: int = 1) -> Bytes:
+        """Decode one stream of exactly `nbytes`."""
+        if nbytes > len(data) * _MAX_EXPANSION:
+            raise CorruptBlobError(f"xz: {len(data)} bytes cannot hold {nbytes}")
+        try:
+            decoder = lzma.LZMADecompressor(format=lzma.FORMAT_XZ, memlimit=_MEMORY_LIMIT)
+            out = decoder.decompress(data, nbytes + 1)
+        except lzma.LZMAError as error:
+            raise CorruptBlobError(f"xz: {error}") from None
+        if len(out) != nbytes or not decoder.eof or decoder.unused_data:
+            raise CorruptBlobError(f"xz: the stream does not hold exactly {nbytes} bytes")
+        return out

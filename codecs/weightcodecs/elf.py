@@ -1,0 +1,282 @@
+"""elf: exponent-less floats (Su et al., "Everything You Always Wanted to Know About Storage Compressibility of
+Pre-Trained ML Models but Were Afraid to Ask", PVLDB 17(8), 2024).
+
+|w| < 1 is moved into [1, 2), where the exponent is a constant and need not be stored: what remains is the
+mantissa and the sign, 24 of 32, 11 of 16 or 53 of 64 bits. The one rounding makes it error-bounded, by half
+a unit of the mantissa: 2^−24, 2^−11, 2^−53. Values it does not fit (|w| ≥ the guard, NaN, infinities) are
+kept as they are in an exception list.
+
+What differs from the authors' release: its decoder restores float32 only and its bytes hang on a
+compile-time thread count; ours restores all three formats from one blob. `variant="paper"` packs codes as the
+release does (interleaved, exceptions taken out, 32-bit positions, its guards, −0.0 becoming +0.0);
+`variant="fast"` (ours) writes byte planes, keeps the sign of every zero, guards only what would not fit, can
+keep fewer bits for an error bound of the user's choice, and can end in an entropy stage, which the papers'
+framework runs afterwards (zstd-3) and which gains more on planes.
+
+Format of a payload, fast: bit planes (rest_bytes) · byte planes, high first (each as it is, or as a zstd frame
+if that is smaller) · exception list. Paper: codes, most significant bit first · positions i32 · values.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import zstandard
+from numpy.typing import NDArray
+
+from .blob import BlobBuffer, BlobInfo, byte_view, read_varint, varint
+from .codec import EXACT, Array, ArrayCodec, Encoded, ErrorBound, new_array
+from .errors import ConfigError, CorruptBlobError, ErrorBoundError
+from .exceptions import exceptions_nbytes, pack_exceptions, restore_exceptions
+from .formats import FloatFormat
+from .kernels.bit_stream import pack_bits, packed_bytes, unpack_bits
+from .kernels.fixed_point import BLOCK, decode_planes, encode_planes, outside_guard, rest_bytes
+from .threads import map_threads, spans
+
+__all__ = ["Elf"]
+
+_PAPER_GUARD = {"float16": 0.999, "float32": 0.9999999, "float64": 0.99999999999}
+_PLANES, _PAPER = 0, 1
+
+
+@dataclass(frozen=True)
+class Elf(ArrayCodec):
+    """Elf; see the module's docstring.
+
+    Attributes:
+        variant: "fast" (ours) or "paper" (the authors' packing; bounds and widths are the format's own).
+        entropy: final stage over each byte plane: "none", or "zstd". Only with variant "fast".
+        error_bound_absolute: largest |decoded − original| wanted; None for the format's own bound. A larger
+            one keeps fewer bits. Only with variant "fast".
+        widen_bfloat16: take bfloat16 too, as float32. Refused otherwise: 24 bits would replace 16, unless a
+            coarse bound or the entropy stage wins them back.
+        level: zstd level of the entropy stage.
+    """
+
+    name: ClassVar[str] = "elf"
+    variant: Literal["fast", "paper"] = "fast"
+    entropy: Literal["none", "zstd"] = "zstd"
+    error_bound_absolute: float | None = None
+    widen_bfloat16: bool = False
+    level: int = 1
+
+    def validate(self) -> None:
+        """Check the options and that they go together."""
+        bound = self.error_bound_absolute
+        if bound is not None and not 0 < bound < 1:
+            raise ConfigError("elf: error_bound_absolute must be a number between 0 and 1, or null")
+        if self.variant == "paper" and (bound is not None or self.entropy != "none" or self.widen_bfloat16):
+            raise ConfigError(
+                "elf: variant=paper is the authors' packing; it goes with entropy=none, "
+                "error_bound_absolute=null and widen_bfloat16=false"
+            )
+
+    def unsupported(self, format: FloatFormat) -> str | None:
+        """Say why formats other than float16, float32 and float64 are refused."""
+        if format.name in _PAPER_GUARD or (format.name == "bfloat16" and self.widen_bfloat16):
+            return None
+        if format.name == "bfloat16":
+            return (
+                "its 7 mantissa bits would bound the error at 2^-8 only, far too coarse for weights; "
+                "set widen_bfloat16=true to code it as float32 (24 bits for 16, before the entropy stage)"
+            )
+        return "Elf is defined for float16, float32 and float64"
+
+    def error_bound(self, format: FloatFormat) -> ErrorBound:
+        """Half a unit of the last bit kept; twice that where a bfloat16 is rounded back to its format."""
+        if not format.is_float or self.unsupported(format):
+            return EXACT
+        half_unit = 2.0 ** -(self._fraction(format) + 1)
+        return ErrorBound(absolute=half_unit * (2 if format.name == "bfloat16" else 1))
+
+    def _fraction(self, format: FloatFormat) -> int:
+        """Return t, the number of fraction bits kept."""
+        finest = 23 if format.name == "bfloat16" else format.mantissa_bits
+        if self.error_bound_absolute is None:
+            return finest
+        wanted = self.error_bound_absolute / (2 if format.name == "bfloat16" else 1)
+        # The smallest t ≥ 1 with 2^−(t+1) ≤ wanted: frexp gives wanted = m·2^e, 1/2 ≤ m < 1.
+        fraction = max(-int(np.frexp(wanted)[1]), 1)
+        if fraction > finest:
+            raise ErrorBoundError(
+                f"elf cannot keep {format.name} within {wanted:g}; its finest bound is 2^-{finest + 1}"
+            )
+        return fraction
+
+    def _encode(
+        self, values: Array, format: FloatFormat, reference: Array | None, threads: int
+    ) -> Encoded | None:
+        fraction = self._fraction(format)
+        wide = values.astype(np.float32) if format.name == "bfloat16" else values
+        if self.variant == "paper":
+            return _encode_paper(values, format, fraction)
+        guard = 1 - 2.0 ** -(fraction + 1)
+        return _encode_fast(
+            values, wide, fraction, guard, self.level if self.entropy == "zstd" else None, threads
+        )
+
+    def _decode(self, info: BlobInfo, reference: Array | None, out: Array | None, threads: int) -> Array:
+        layout, fraction, exceptions, lengths = _parameters(info)
+        if layout == _PAPER:
+            return _decode_paper(info, fraction, exceptions, out)
+        planes, rest, listed = _planes(info, fraction, exceptions, lengths, threads)
+        target = new_array(info) if out is None else out
+        wide = np.empty(info.count, np.float32) if info.format.name == "bfloat16" else target
+
+        def work(span: tuple[int, int]) -> None:
+            low, high = span
+            first = rest_bytes(low, (fraction + 1) % 8)
+            decode_planes(planes[:, low:high], rest[first:], fraction, wide[low:high])
+
+        map_threads(work, spans(info.count, threads, BLOCK), threads)
+        if wide is not target:
+            target[...] = wide
+        restore_exceptions(target, exceptions, listed)
+        return target
+
+
+def _encode_fast(
+    values: Array, wide: Array, fraction: int, guard: float, level: int | None, threads: int
+) -> Encoded:
+    count, depth, width = values.size, (fraction + 1) % 8, (fraction + 1) // 8
+    rest_size = rest_bytes(count, depth)
+    capacity = rest_size + width * count
+    buffer = BlobBuffer(capacity + exceptions_nbytes(count, count, values.itemsize))
+    rest = buffer.array[:rest_size]
+    # With an entropy stage the planes are written aside first.
+    if level is None:
+        planes = buffer.array[rest_size:capacity].reshape(width, count)
+    else:
+        planes = np.empty((width, count), np.uint8)
+
+    def work(span: tuple[int, int]) -> int:
+        low, high = span
+        return encode_planes(
+            wide[low:high], fraction, guard, planes[:, low:high], rest[rest_bytes(low, depth) :]
+        )
+
+    exceptions = sum(map_threads(work, spans(count, threads, BLOCK), threads))
+    lengths = [count] * width
+    if level is not None:
+        coded = map_threads(lambda plane: _shortest(plane, level), planes, threads)
+        lengths = [len(data) for data in coded]
+        at = rest_size
+        for data in coded:
+            buffer.array[at : at + len(data)] = np.frombuffer(data, np.uint8)
+            at += len(data)
+    end = rest_size + sum(lengths)
+    if exceptions:
+        outside = outside_guard(wide, guard, exceptions)
+        size = exceptions_nbytes(count, exceptions, values.itemsize)
+        pack_exceptions(values, outside, buffer.array[end : end + size])
+        end += size
+    header = bytes((_PLANES, fraction)) + varint(exceptions) + b"".join(map(varint, lengths))
+    return Encoded(buffer.finish(end), header)
+
+
+def _shortest(plane: NDArray[np.uint8], level: int) -> bytes | NDArray[np.uint8]:
+    coded = zstandard.ZstdCompressor(level=level).compress(byte_view(plane))
+    return coded if len(coded) < plane.size else plane
+
+
+def _parameters(info: BlobInfo) -> tuple[int, int, int, list[int]]:
+    """Return layout, t, number of exceptions and plane lengths, checked against the format."""
+    data = info.parameters
+    finest = 23 if info.format.name == "bfloat16" else info.format.mantissa_bits
+    if len(data) < 3 or not 1 <= data[1] <= finest or info.format.name not in (*_PAPER_GUARD, "bfloat16"):
+        raise CorruptBlobError("elf: the parameters do not fit the number format")
+    layout, fraction = data[:2]
+    exceptions, at = read_varint(data, 2)
+    lengths: list[int] = []
+    while at < len(data):
+        length, at = read_varint(data, at)
+        lengths.append(length)
+    planes = (fraction + 1) // 8 if layout == _PLANES else 0
+    if layout > _PAPER or len(lengths) != planes or exceptions > info.count:
+        raise CorruptBlobError("elf: the parameters do not add up")
+    return layout, fraction, exceptions, lengths
+
+
+def _planes(
+    info: BlobInfo, fraction: int, exceptions: int, lengths: list[int], threads: int
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8], memoryview]:
+    """Return byte planes [width, n], bit planes and the exception list's bytes."""
+    count = info.count
+    rest_size = rest_bytes(count, (fraction + 1) % 8)
+    listed = exceptions_nbytes(count, exceptions, info.format.nbytes)
+    if rest_size + sum(lengths) + listed != len(info.payload):
+        raise CorruptBlobError("elf: the planes do not fill the payload")
+    data = np.frombuffer(info.payload, np.uint8)
+    rest = data[:rest_size]
+    if rest.ctypes.data % 8:  # the kernel reads 64-bit words
+        rest = rest.copy()
+    if all(length == count for length in lengths):
+        planes = data[rest_size : rest_size + len(lengths) * count].reshape(len(lengths), count)
+    else:
+        starts = np.cumsum([rest_size, *lengths])
+        if any(count > max(length, 1) * (128 << 10) for length in lengths):
+            raise CorruptBlobError("elf: a plane is too short for its length")
+        planes = np.empty((len(lengths), count), np.uint8)
+
+        def work(plane: int) -> None:
+            _read_plane(info.payload[starts[plane] : starts[plane + 1]], planes[plane])
+
+        map_threads(work, range(len(lengths)), threads)
+    return planes, rest, info.payload[len(info.payload) - listed :]
+
+
+def _read_plane(data: memoryview, plane: NDArray[np.uint8]) -> None:
+    if len(data) == plane.size:
+        plane[...] = np.frombuffer(data, np.uint8)
+        return
+    try:
+        # Streaming into our own memory: no second copy of the plane, and no more than its size comes out.
+        reader = zstandard.ZstdDecompressor().stream_reader(io.BytesIO(data))
+        if reader.readinto(byte_view(plane)) != plane.size or reader.read(1):
+            raise CorruptBlobError("elf: a plane has another length than the array")
+    except zstandard.ZstdError as error:
+        raise CorruptBlobError(f"elf: {error}") from None
+
+
+def _encode_paper(values: Array, format: FloatFormat, fraction: int) -> Encoded | None:
+    inside = np.abs(values).astype(np.float64) < _PAPER_GUARD[format.name]
+    outside = np.flatnonzero(~inside)
+    if values.size >= 1 << 31:
+        return None  # the release's positions are 32-bit
+    kept = values[inside]
+    wide = kept.astype(np.float64 if format.nbytes == 8 else np.float32)
+    scaled = np.rint(np.abs(wide) * wide.dtype.type(2.0**fraction)).astype(np.uint64)
+    codes = (scaled << np.uint64(1)) | (wide < 0)
+    width = fraction + 1
+    packed = packed_bytes(codes.size, width)
+    buffer = BlobBuffer(packed + outside.size * (4 + format.nbytes))
+    pack_bits(codes, width, buffer.array[:packed])
+    end = packed + outside.size * 4
+    buffer.array[packed:end] = outside.astype("<i4").view(np.uint8)
+    buffer.array[end:] = values[outside].view(np.uint8)
+    return Encoded(buffer.finish(buffer.array.size), bytes((_PAPER, fraction)) + varint(outside.size))
+
+
+def _decode_paper(info: BlobInfo, fraction: int, exceptions: int, out: Array | None) -> Array:
+    kept, width = info.count - exceptions, fraction + 1
+    packed = packed_bytes(kept, width)
+    end = packed + exceptions * 4
+    if end + exceptions * info.format.nbytes != len(info.payload):
+        raise CorruptBlobError("elf: the codes and exceptions do not fill the payload")
+    positions = np.frombuffer(info.payload, np.int32, exceptions, packed)
+    ascending = bool((np.diff(positions) > 0).all())
+    if exceptions and not (ascending and int(positions[0]) >= 0 and int(positions[-1]) < info.count):
+        raise CorruptBlobError("elf: the exceptions' positions are not ascending inside the array")
+    codes = np.empty(kept, np.uint64)
+    unpack_bits(np.frombuffer(info.payload, np.uint8, packed), width, codes)
+    wide = (codes >> np.uint64(1)).astype(np.float64) * 2.0**-fraction
+    target = new_array(info) if out is None else out
+    inside = np.ones(info.count, bool)
+    inside[positions] = False
+    target[inside] = np.where(codes & np.uint64(1), -wide, wide).astype(info.format.dtype)
+    bits = info.format.bits_dtype
+    target.view(bits)[positions] = np.frombuffer(info.payload, bits, exceptions, end)
+    return target

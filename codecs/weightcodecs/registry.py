@@ -1,0 +1,102 @@
+"""Which codecs there are. Names lead to classes; nothing is imported before it is asked for.
+
+Ours are listed here; anybody else's come through the entry-point group ``weightcodecs.codecs`` (name =
+codec name, value = class), see examples/third_party_codec.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import cache
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, TypeVar
+
+from .blob import Bytes, parse_blob
+from .codec import Array, Codec
+from .errors import ConfigError, CorruptBlobError, UnknownNameError, nearest_names
+
+__all__ = ["codec_class", "decode", "get_codec", "list_codecs", "register_codec"]
+
+GROUP = "weightcodecs.codecs"
+
+_BUILT_IN = {
+    "identity": "identity:Identity",
+    "zstd": "_zstd:Zstd",
+    "lz4": "_lz4:Lz4",
+    "brotli": "_brotli:Brotli",
+    "zlib": "_zlib:Zlib",
+    "xz": "_lzma:Xz",
+    "cast": "cast:Cast",
+    "elf": "elf:Elf",
+}
+_registered: dict[str, type[Codec]] = {}
+
+C = TypeVar("C", bound=type[Codec])
+
+
+@cache
+def _installed() -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=GROUP)}
+
+
+def register_codec(cls: C) -> C:
+    """Make a codec class known under its `name`; usable as a decorator.
+
+    Raises `ConfigError` if another class has that name.
+    """
+    known = _BUILT_IN.get(cls.name) or _registered.get(cls.name, cls)
+    if known is not cls:
+        raise ConfigError(f"there is a codec {cls.name!r} already; choose another name")
+    _registered[cls.name] = cls
+    return cls
+
+
+def list_codecs() -> list[str]:
+    """Return the names of all known codecs, sorted; imports none of them."""
+    return sorted({*_BUILT_IN, *_registered, *_installed()})
+
+
+def codec_class(name: str) -> type[Codec]:
+    """Return the class behind a name; `UnknownNameError` with the nearest names if there is none."""
+    if name in _BUILT_IN:
+        module, _, attribute = _BUILT_IN[name].partition(":")
+        return getattr(import_module(f"{__package__}.{module}"), attribute)  # type: ignore[no-any-return]
+    if name in _registered:
+        return _registered[name]
+    if name in _installed():
+        found = _installed()[name].load()
+        if not (isinstance(found, type) and issubclass(found, Codec)) or found.name != name:
+            raise ConfigError(f"the entry point {name!r} in group {GROUP} is not a codec class of that name")
+        return found
+    raise UnknownNameError("codec", name, list_codecs())
+
+
+def get_codec(name: str, **config: Any) -> Codec:
+    """Return a configured codec.
+
+    Raises `UnknownNameError` for a name or option that does not exist, `ConfigError` for a bad value and
+    `MissingExtraError` if the codec needs a package that is not installed.
+    """
+    cls = codec_class(name)
+    options = [field.name for field in dataclasses.fields(cls)]
+    for option in config:
+        if option not in options:
+            near = nearest_names(option, options)
+            raise ConfigError(
+                f"codec {name!r} has no option {option!r}; "
+                + (f"did you mean {near[0]!r}?" if near else f"it has: {', '.join(options) or 'none'}")
+            )
+    return cls(**config)
+
+
+def decode(
+    blob: Bytes, *, reference: Array | None = None, out: Array | None = None, threads: int = 1
+) -> Array:
+    """Decode a blob of any known codec: the blob says which. Arguments and errors as for `Codec.decode`."""
+    name = parse_blob(blob).codec
+    try:
+        codec = codec_class(name)()
+    except UnknownNameError as error:
+        raise CorruptBlobError(f"the blob names a codec that is not installed here: {error}") from None
+    return codec.decode(blob, reference=reference, out=out, threads=threads)
