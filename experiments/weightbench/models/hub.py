@@ -68,7 +68,8 @@ def _snapshot(source: HubSource, weights: Sequence[str]) -> Path:
         RevisionNotFoundError,
     )
 
-    transport_error = HfHubHTTPError.__bases__[0]  # of whichever HTTP library the client uses
+    # The base error of whichever HTTP library the client uses.
+    transport_error: type[Exception] = HfHubHTTPError.__bases__[0]
     try:
         return Path(
             snapshot_download(
@@ -84,8 +85,8 @@ def _snapshot(source: HubSource, weights: Sequence[str]) -> Path:
         ) from error
     except (RepositoryNotFoundError, HFValidationError) as error:
         raise ModelNotFoundError(
-            f"the hub has no repository {source.repository!r} that you may read; check the spelling, or log in "
-            "if it is private or gated: hf auth login"
+            f"the hub has no repository {source.repository!r} that you may read; check the spelling, or "
+            "log in if it is private or gated: hf auth login"
         ) from error
     except (LocalEntryNotFoundError, OfflineModeIsEnabled, transport_error) as error:
         cause = error.__cause__ or error

