@@ -67,6 +67,8 @@ def _plain_mapping(value: Mapping[object, object], finite: bool, where: str) -> 
     for key, item in value.items():
         if not isinstance(key, str):
             raise NotPlainError(f"{where} has the key {key!r}; keys must be strings")
+        if key == _TAG:
+            raise NotPlainError(f"{where} has the key {_TAG!r}, which stands for a number")
         result[str(key)] = plain(item, finite=finite, where=f"{where}.{key}")
     return result
 

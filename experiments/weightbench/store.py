@@ -16,6 +16,7 @@ import errno
 import fcntl
 import logging
 import os
+import re
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ from weightbench.rows import Row, Status, done, from_json, to_json
 
 __all__ = ["Row", "Status", "Store", "done", "identity", "store_error", "write_atomically"]
 
+_ROW_NAME = re.compile(r"([0-9a-f]{64})\.json")
 _log = logging.getLogger(__name__)
 
 
@@ -81,7 +83,7 @@ class Store:
 
     def path(self, id: str) -> Path:
         """Where the row of a cell is, or will be."""
-        if len(id) != 64 or not set(id) <= set("0123456789abcdef"):
+        if not _ROW_NAME.fullmatch(f"{id}.json"):
             raise StoreError(f"{id!r:.80} is not a cell's identity (64 hexadecimal digits)")
         return self.cells / f"{id}.json"
 
@@ -116,12 +118,18 @@ class Store:
                 damaged(error)
 
     def files(self) -> list[Path]:
-        """The row files, sorted; temporary files of running writers are not among them."""
+        """The row files, sorted; other files (temporary ones of running writers, say) are not among them.
+
+        Raises:
+            StoreError: the folder cannot be listed.
+        """
         try:
             names = sorted(entry.name for entry in os.scandir(self.cells))
         except FileNotFoundError:
             return []
-        return [self.cells / name for name in names if name.endswith(".json") and not name.startswith(".")]
+        except OSError as error:
+            raise store_error(error, f"{self.cells} cannot be listed") from error
+        return [self.cells / name for name in names if _ROW_NAME.fullmatch(name)]
 
     def put(self, row: Row, *, force: bool = False) -> Row:
         """Write a row; return the row that is in the store afterwards.

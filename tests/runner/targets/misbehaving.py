@@ -1,7 +1,6 @@
 """Targets for the runner's tests: everything a native codec may do to its process."""
 
 import ctypes
-import errno
 import os
 import signal
 import subprocess
@@ -68,11 +67,11 @@ def raise_error(argument: object, task: Task) -> object:
 
 
 def raise_unprintable(argument: object, task: Task) -> object:
-    class Rude(Exception):
+    class RudeError(Exception):
         def __str__(self) -> str:
             raise RuntimeError("no")
 
-    raise Rude
+    raise RudeError
 
 
 def skip(argument: object, task: Task) -> object:
@@ -201,7 +200,6 @@ def dev_full(argument: object, task: Task) -> object:
         with Path("/dev/full").open("wb") as file:
             file.write(b"x" * (1 << 20))
     except OSError as error:
-        assert error.errno == errno.ENOSPC
         raise RuntimeError("the archive could not be written") from error
     return None
 

@@ -1,0 +1,194 @@
+"""The Parquet tables and the frames: every engine sees the same numbers, however the rows came."""
+
+import builtins
+import dataclasses
+import math
+from pathlib import Path
+
+import duckdb
+import pandas as pd
+import polars as pl
+import pyarrow.parquet as pq
+import pytest
+
+from weightbench import results
+from weightbench.errors import DamagedRowError, EmptyStoreError, MissingExtraError, SchemaError, StoreError
+from weightbench.rows import Row, Status
+from weightbench.store import Store, identity
+from weightbench.table import build_table, read_tables
+
+
+def make(seed: int, result: dict[str, object] | None = None, **more: object) -> Row:
+    cell = {"codec": {"name": "elf", "bound": 1e-3}, "seed": seed}
+    tensors = ({"name": "w0", "nbytes": 4, "error": 0.5}, {"name": "w1", "nbytes": 8, "error": math.inf})
+    result = {"ratio": 1.5, "encode": {"mbps": 2 + seed, "all": [1.0, 2.0]}} if result is None else result
+    row = Row(identity(cell), cell, Status.OK, result=result, tensors=tensors, seconds=1.0)
+    return dataclasses.replace(row, **more)  # type: ignore[arg-type]
+
+
+def failed(seed: int) -> Row:
+    error = {"type": "E", "message": "m", "traceback": "t", "output": "noise", "details": {"a": 1}}
+    return make(seed, {}, status=Status.FAILED, reason="E: m", error=error, tensors=())
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    store = Store(tmp_path)
+    for seed in range(3):
+        store.put(make(seed))
+    store.put(failed(3))
+    return tmp_path
+
+
+def test_pandas_polars_and_duckdb_agree(root: Path) -> None:
+    path = build_table(root)
+    frame = pd.read_parquet(path).sort_values("cell.seed")
+    assert list(frame["cell.seed"]) == [0, 1, 2, 3]
+    assert list(frame["status"]) == ["ok", "ok", "ok", "failed"]
+    assert list(frame["result.encode.mbps"])[:3] == [2, 3, 4]
+    assert frame["result.encode.all"].iloc[0] == "[1.0,2.0]"
+    assert frame["error.type"].iloc[3] == "E"
+    assert frame["error.details"].iloc[3] == '{"a":1}'
+    assert "error.output" not in frame
+    polars = pl.read_parquet(path).sort("cell.seed")
+    assert polars["result.ratio"].to_list() == [1.5, 1.5, 1.5, None]
+    ratios = duckdb.sql(f"select \"result.ratio\" from '{path}' where status = 'ok'").fetchall()
+    assert ratios == [(1.5,)] * 3
+    tensors = root / "tensors.parquet"
+    joined = duckdb.sql(
+        "select count(*), max(t.error), sum(t.nbytes) "
+        f"from '{tensors}' t join '{path}' c using (id) where t.index = 1"
+    )
+    assert joined.fetchall() == [(3, math.inf, 24)]
+
+
+def test_frames_in_one_line(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    frame = results.cells(root)
+    assert isinstance(frame, pd.DataFrame)
+    assert len(frame) == 4
+    assert "stamp" not in frame
+    assert not list(root.glob("*.parquet"))  # reading writes nothing
+    assert isinstance(results.cells(root, "polars"), pl.DataFrame)
+    assert len(results.tensors(root)) == 6
+    assert results.tensors(root, engine="polars").columns == ["id", "index", "error", "name", "nbytes"]
+    monkeypatch.setenv("WEIGHTBENCH_RESULTS", str(root))
+    assert len(results.cells()) == 4
+    monkeypatch.delenv("WEIGHTBENCH_RESULTS")
+    (root / "elsewhere").mkdir()
+    monkeypatch.chdir(root / "elsewhere")
+    with pytest.raises(EmptyStoreError, match=r"python run\.py"):
+        results.cells()
+    (root / "elsewhere" / "results").symlink_to(root)
+    assert len(results.cells()) == 4
+
+
+def test_frames_say_what_is_wrong(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValueError, match="pandas or polars"):
+        results.cells(root, "excel")  # type: ignore[call-overload]
+    real = builtins.__import__
+
+    def without_polars(name: str, *rest: object, **more: object) -> object:
+        if name == "polars":
+            raise ModuleNotFoundError(name)
+        return real(name, *rest, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(builtins, "__import__", without_polars)
+    with pytest.raises(MissingExtraError, match="pip install"):
+        results.cells(root, "polars")
+    assert len(results.cells(root)) == 4
+
+
+def _same(root: Path, tmp_path: Path) -> None:
+    """The tables built step by step are those built at once, in types and order too."""
+    fresh = tmp_path / "fresh"
+    fresh.mkdir()
+    (fresh / "cells").symlink_to(root / "cells")
+    expected, got = read_tables(fresh), read_tables(root)
+    assert got.cells.equals(expected.cells, check_metadata=True)
+    assert got.tensors.equals(expected.tensors, check_metadata=True)
+    (fresh / "cells").unlink()
+    fresh.rmdir()
+
+
+def test_step_by_step_is_the_same_as_at_once(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    other = tmp_path_factory.mktemp("other")
+    store = Store(tmp_path)
+    steps: list[Row] = [
+        failed(0),
+        make(1),
+        make(2, {"ratio": 2, "new": {"column": True}}),  # an integer among floats
+        make(3, {"new": {"column": "text among booleans"}}),
+        make(4, {"new": {"column": 7}, "huge": 2**70}),
+        failed(5),
+        make(5),  # a failure retried
+        make(0, {"a.b": 1, "a": {"b": 2}}),  # keys that would meet
+        make(6, {"only": 1}),
+        make(6, {}),  # a column that goes
+        make(3, {"new": {"column": False}}),  # a column whose kinds shrink
+        make(7, {"nothing": None, "empty": {}}, tensors=({"name": 5, "extra": [1]},)),
+    ]
+    for row in steps:
+        store.put(row, force=True)
+        _same(tmp_path, other)
+        build_table(tmp_path)
+        _same(tmp_path, other)
+    store.path(make(4).id).unlink()
+    _same(tmp_path, other)
+    build_table(tmp_path)
+    for path in store.files():
+        path.unlink()
+    _same(tmp_path, other)
+    table = pq.read_table(tmp_path / "cells.parquet")
+    assert {"result.a%2Eb", "result.a.b"} <= set(table.column_names)
+
+
+def test_unchanged_rows_are_not_read_again(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    build_table(root)
+    read: list[str] = []
+    real = Store.get
+    monkeypatch.setattr(Store, "get", lambda self, id_, *rest: read.append(id_) or real(self, id_, *rest))
+    build_table(root)
+    assert read == []
+    Store(root).put(make(9))
+    read.clear()
+    build_table(root)
+    assert read == [make(9).id]
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1 nonsense PAR1", None])
+def test_damaged_tables_are_made_anew(root: Path, content: bytes | None) -> None:
+    path = build_table(root)
+    expected = read_tables(root)
+    if content is None:  # a pair that does not belong together
+        Store(root).put(make(9))
+        path.rename(root / "kept")
+        build_table(root)
+        (root / "kept").replace(path)
+        Store(root).path(make(9).id).unlink()
+    else:
+        path.write_bytes(content)
+    assert read_tables(root).cells.equals(expected.cells)
+    assert read_tables(root).tensors.equals(expected.tensors)
+
+
+def test_damaged_rows_are_reported_and_newer_ones_refused(root: Path) -> None:
+    store = Store(root)
+    (store.cells / "notes.json").write_text("{}")  # not a row's name
+    path = store.path(make(0).id)
+    path.write_bytes(path.read_bytes()[:100])
+    seen: list[DamagedRowError] = []
+    assert read_tables(root, seen.append).cells.num_rows == 3
+    assert len(seen) == 1
+    path = store.path(make(1).id)
+    path.write_text(path.read_text().replace('"schema":1', '"schema":7'))
+    with pytest.raises(SchemaError, match="upgrade"):
+        read_tables(root)
+
+
+def test_empty_store_and_unwritable_folder(tmp_path: Path) -> None:
+    assert read_tables(tmp_path / "none").cells.num_rows == 0
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError):
+        build_table(tmp_path / "file" / "below")
