@@ -16,7 +16,7 @@ import dataclasses
 import io
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Self, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import xxhash
@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from .blob import Blob, BlobBuffer, BlobInfo, Bytes, byte_view, parse_blob, raw_array, seal
 from .errors import ConfigError, CorruptBlobError, UnsupportedFormatError, WrongReferenceError
 from .formats import FloatFormat, format_of
+from .typed_fields import first_misfit
 
 __all__ = ["EXACT", "ArrayCodec", "ByteCodec", "Codec", "DeltaCodec", "Encoded", "ErrorBound"]
 
@@ -77,12 +78,8 @@ class Codec(ABC):
 
     def __post_init__(self) -> None:
         """Refuse a configuration that is not valid (`ConfigError`)."""
-        types = get_type_hints(type(self))
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if not _fits(value, types[field.name]):
-                wanted = _describe(types[field.name])
-                raise ConfigError(f"{self.name}: {field.name} must be {wanted}, not {value!r}")
+        if misfit := first_misfit(self):
+            raise ConfigError(f"{self.name}: {misfit}")
         self.validate()
 
     def validate(self) -> None:
@@ -266,34 +263,6 @@ class DeltaCodec(Codec):
     """Codes an array as its difference from a base array of the same shape and dtype."""
 
     needs_reference: ClassVar[bool] = True
-
-
-def _fits(value: object, wanted: Any) -> bool:
-    """Whether a configuration value has the type its field declares."""
-    if get_origin(wanted) is Literal:
-        return value in get_args(wanted)
-    if get_args(wanted):  # a union, or a tuple of one type
-        if get_origin(wanted) is tuple:
-            return isinstance(value, tuple) and all(_fits(item, get_args(wanted)[0]) for item in value)
-        return any(_fits(value, option) for option in get_args(wanted))
-    if isinstance(value, bool):
-        return wanted is bool
-    return isinstance(value, (int, float) if wanted is float else wanted)
-
-
-def _describe(wanted: Any) -> str:
-    if get_origin(wanted) is Literal:
-        return " or ".join(map(repr, get_args(wanted)))
-    if get_args(wanted):
-        return " or ".join(_describe(option) for option in get_args(wanted))
-    names = {
-        int: "a whole number",
-        float: "a number",
-        bool: "true or false",
-        str: "a name",
-        type(None): "null",
-    }
-    return names.get(wanted, str(wanted))
 
 
 def new_array(info: BlobInfo) -> Array:
