@@ -1,4 +1,4 @@
-"""The child's side: ``python -m weightbench.runner.child REQUEST LIFELINE MESSAGES``. The parent starts it.
+"""The child's side; :mod:`weightbench.runner.parent` starts it in a fresh interpreter.
 
 Two processes. The first, the *guardian*, holds the session, adopts every orphan below it and waits; the
 second, forked from it before anything is imported or any thread runs, is the *worker* and calls the target.
@@ -29,8 +29,15 @@ from weightbench.runner.task import Task
 from weightbench.store import write_atomically
 
 
-def main(request_path: Path, lifeline: int, messages: int) -> None:
-    """Fork the worker, watch over it, report how it ended, leave nothing behind."""
+def main(request: str, lifeline_fd: str, messages_fd: str) -> None:
+    """Fork the worker, watch over it, report how it ended, leave nothing behind; never returns.
+
+    Args:
+        request: path of the JSON file that says what to call; the answer goes beside it.
+        lifeline_fd: read end of the pipe that the parent keeps open as long as the child may live.
+        messages_fd: write end of the pipe for progress.
+    """
+    request_path, lifeline, messages = Path(request), int(lifeline_fd), int(messages_fd)
     processes.adopt_orphans()
     guardian = os.getpid()
     worker = os.fork()
@@ -71,6 +78,7 @@ def _work(request_path: Path, messages: int) -> None:
     code = 0
     try:
         request = cast("dict[str, object]", canonical.loads(request_path.read_bytes()))
+        sys.path[:] = dict.fromkeys(cast("list[str]", request["path"]))
         answer: dict[str, object] = {"value": _call(request, messages)}
         text = canonical.dumps(answer)
     except BaseException as error:  # SystemExit too: the parent turns it into a row
@@ -105,7 +113,3 @@ def _resolve(target: str) -> Callable[[object, Task], object]:
     if not callable(function):
         raise RunnerError(f"the target {target!r} is a {type(function).__name__}, not a function")
     return cast("Callable[[object, Task], object]", function)
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))

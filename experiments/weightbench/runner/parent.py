@@ -22,6 +22,15 @@ from weightbench.runner.outcome import Outcome, Verdict, failure, from_answer, f
 from weightbench.runner.task import Progress
 from weightbench.store import store_error, write_atomically
 
+# Not "-m": the child must find this very package, however the caller found it. The search path follows in the
+# request, not in PYTHONPATH, where it would mislead other interpreters that a target may start.
+_BOOT = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from weightbench.runner.child import main
+main(*sys.argv[2:])
+"""
+_SOURCE_ROOT = str(Path(__file__).resolve().parents[2])
 _OUTPUT_KEPT = 64 * 1024
 _LONGEST_MESSAGE = 4 << 20
 _SAMPLE_S = 0.05
@@ -65,7 +74,13 @@ def run_in_child(
     if ":" not in target:
         raise RunnerError(f"the target {target!r} must read 'module:function'")
     files, answer_path = workdir / "files", workdir / "answer.json"
-    request = {"target": target, "argument": argument, "workdir": str(files.absolute())}
+    request = {
+        "target": target,
+        "argument": argument,
+        "workdir": str(files.absolute()),
+        # What this process can import (notebooks, source trees, plug-ins), the child can import too.
+        "path": [str(folder.absolute()) for folder in (*python_path, *map(Path, sys.path))],
+    }
     text = canonical.dumps(request).encode("ascii")
     try:
         files.mkdir(exist_ok=True)
@@ -76,7 +91,7 @@ def run_in_child(
 
     kills_before = _kernel_kills()
     start = time.monotonic()
-    with _Child(workdir / "request.json", _environment(env, python_path), progress) as child:
+    with _Child(workdir / "request.json", {**os.environ, **(env or {})}, progress) as child:
         verdict = child.follow(start, limits)
     seconds = time.monotonic() - start
     if verdict is None:
@@ -99,17 +114,6 @@ def _read_answer(path: Path) -> dict[str, object] | None:
     except FileNotFoundError:
         return None
     return cast("dict[str, object]", answer) if isinstance(answer, dict) else {}
-
-
-def _environment(env: Mapping[str, str] | None, python_path: Sequence[Path]) -> dict[str, str]:
-    # What this process can import (notebooks, source trees, plug-ins), the child must be able to import
-    # too; the interpreter's own folders come by themselves.
-    own = (sys.prefix, sys.base_prefix)
-    inherited = [
-        str(Path(entry or ".").absolute()) for entry in sys.path if not (entry and entry.startswith(own))
-    ]
-    folders = [str(folder.absolute()) for folder in python_path] + inherited
-    return {**os.environ, **(env or {}), "PYTHONPATH": os.pathsep.join(dict.fromkeys(folders))}
 
 
 def _kernel_kills() -> int | None:
@@ -143,8 +147,9 @@ class _Child:
                     sys.executable,
                     "-P",
                     "-u",
-                    "-m",
-                    "weightbench.runner.child",
+                    "-c",
+                    _BOOT,
+                    _SOURCE_ROOT,
                     str(request),
                     str(held),
                     str(written),
@@ -184,6 +189,9 @@ class _Child:
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
         finally:
+            if self._process.returncode < 0:  # the guardian was killed itself and could not clear up
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(self._process.pid, signal.SIGKILL)
             self._pump(0.0)
             self._selector.close()
             os.close(self._messages)

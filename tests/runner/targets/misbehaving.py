@@ -19,6 +19,10 @@ def echo(argument: object, task: Task) -> object:
     return argument
 
 
+def getenv(argument: list[str], task: Task) -> object:
+    return [os.environ.get(name) for name in argument]
+
+
 def measured(argument: object, task: Task) -> object:
     (task.workdir / "plots").mkdir()
     (task.workdir / "plots" / "a.txt").write_text("picture")
@@ -48,6 +52,10 @@ def flood_progress(argument: object, task: Task) -> object:
     for i in range(200_000):
         task.progress(f"step {i}", i, 200_000)
     return "done"
+
+
+def search_path(argument: object, task: Task) -> object:
+    return {"path": sys.path, "variable": os.environ.get("PYTHONPATH")}
 
 
 def segfault(argument: object, task: Task) -> object:
@@ -201,6 +209,14 @@ def dev_full(argument: object, task: Task) -> object:
             file.write(b"x" * (1 << 20))
     except OSError as error:
         raise RuntimeError("the archive could not be written") from error
+    return None
+
+
+def kill_guardian(argument: dict[str, str], task: Task) -> object:
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    Path(argument["pids"]).write_text(f"{os.getpid()} {child.pid}")
+    os.kill(os.getppid(), signal.SIGKILL)
+    time.sleep(600)
     return None
 
 
