@@ -12,13 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from weightcodecs.formats import get_format
-
 from .computed import ComputedModel
 from .errors import MalformedFileError, UnsupportedModelError
 from .gguf_header import PLAIN_TYPES, GgufHeader, GgufTensor
 from .mapped import MappedModel
 from .model import Array, Origin, TensorInfo
+from .rounding import round_to
 
 __all__ = ["DenseGguf"]
 
@@ -93,7 +92,7 @@ class DenseGguf(ComputedModel):
         tensor = self._sources[name]
         values = self._stored.read(tensor.info.name)
         if tensor.ggml_type in PLAIN_TYPES:
-            values = values.astype(get_format("float32").dtype)
+            values = round_to(values, "float32")
         else:
             from gguf.constants import GGMLQuantizationType
             from gguf.quants import dequantize

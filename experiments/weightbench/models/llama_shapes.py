@@ -75,12 +75,11 @@ def count(shapes: Shapes) -> int:
 
 
 def _fewer_rows(shapes: Shapes, parameters: int, name: str) -> Shapes:
-    norms = sum(shape[0] for _, shape in shapes if len(shape) == 1)
-    share = (parameters - norms) / (count(shapes) - norms)
-    cut = [(n, (int(s[0] * share), *s[1:]) if len(s) > 1 else s) for n, s in shapes]
-    if share <= 0 or any(shape[0] == 0 for _, shape in cut):
+    least = [(n, (1, *s[1:]) if len(s) > 1 else s) for n, s in shapes]
+    share = (parameters - count(least)) / (count(shapes) - count(least))
+    if share < 0:
         raise ModelError(f"{parameters} parameters are too few for the row lengths of {name}; ask for more")
-    return cut
+    return [(n, (1 + int((s[0] - 1) * share), *s[1:]) if len(s) > 1 else s) for n, s in shapes]
 
 
 def _tensors(shape: LlamaShape, layers: int, vocabulary: int) -> Shapes:
