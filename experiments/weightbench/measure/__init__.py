@@ -1,0 +1,29 @@
+"""How fast is a codec, how small are its blobs, and can the numbers be trusted? See docs/measuring.md."""
+
+from weightbench.measure.clock import SYSTEM_CLOCK, Clock
+from weightbench.measure.loop import Unit, measure_units
+from weightbench.measure.noise import machine_noise
+from weightbench.measure.plan import PRESETS, MeasurePlan, paper, ratio, smoke, timing
+from weightbench.measure.result import Measurement, SaveLoad, Speed, UnitTiming
+from weightbench.measure.storage import measure_save_load
+from weightbench.measure.summary import Summary
+
+__all__ = [
+    "PRESETS",
+    "SYSTEM_CLOCK",
+    "Clock",
+    "MeasurePlan",
+    "Measurement",
+    "SaveLoad",
+    "Speed",
+    "Summary",
+    "Unit",
+    "UnitTiming",
+    "machine_noise",
+    "measure_save_load",
+    "measure_units",
+    "paper",
+    "ratio",
+    "smoke",
+    "timing",
+]

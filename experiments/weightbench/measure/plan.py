@@ -1,0 +1,94 @@
+"""How a measurement is taken: the resolved form of conf/measure, and its presets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+__all__ = ["PRESETS", "MeasurePlan", "paper", "ratio", "smoke", "timing"]
+
+
+@dataclass(frozen=True, slots=True)
+class MeasurePlan:
+    """What to repeat, how often, and under which conditions. Docs: docs/measuring.md.
+
+    Attributes:
+        name: preset's name, or the user's own.
+        min_rounds: passes over all units, at least.
+        min_seconds: seconds inside the codec (encode and decode together), at least.
+        max_seconds: no further round starts after so many seconds of wall time, everything counted; the first
+            round always runs to its end.
+        warmup: untimed encodes and decodes before the first number of every kind of unit (number format,
+            dimensions, size within a factor of 16).
+        warmup_bytes: warm up on at most so much of a unit; None: on all of it.
+        threads: given to the codec.
+        output: whether `decode` allocates its output ("fresh", as everyone does) or writes into an array
+            whose pages were touched before ("reused"). `encode` always allocates.
+        verify_every_round: False checks the first round only.
+        seed: of the order of the units. The first round takes them as they come (files are read in order).
+        min_timed_seconds: units that take less are repeated inside the timer until they take about as much;
+            0 never repeats.
+        memcpy_bytes: stop copying in a round once so many bytes were copied; None copies every unit.
+        pin_cores: run on these cores only; None leaves the choice to the system.
+        cold_cache: also load the archive after dropping it from the page cache.
+
+    Raises:
+        ValueError: a value makes no sense.
+    """
+
+    name: str = "timing"
+    min_rounds: int = 6
+    min_seconds: float = 2.0
+    max_seconds: float = 600.0
+    warmup: int = 1
+    warmup_bytes: int | None = None
+    threads: int = 1
+    output: Literal["fresh", "reused"] = "fresh"
+    verify_every_round: bool = True
+    seed: int = 0
+    min_timed_seconds: float = 200e-6
+    memcpy_bytes: int | None = None
+    pin_cores: tuple[int, ...] | None = None
+    cold_cache: bool = False
+
+    def __post_init__(self) -> None:
+        """Check every field."""
+        if self.min_rounds < 1 or self.threads < 1:
+            raise ValueError("measure: min_rounds and threads must be 1 or more")
+        if min(self.min_seconds, self.max_seconds, self.min_timed_seconds, self.warmup) < 0:
+            raise ValueError("measure: seconds and warmup must not be negative")
+        if self.output not in ("fresh", "reused"):
+            raise ValueError(f"measure: output must be 'fresh' or 'reused', not {self.output!r}")
+        if self.pin_cores is not None and len(self.pin_cores) < self.threads:
+            raise ValueError(f"measure: {self.threads} threads need as many pin_cores, not {self.pin_cores}")
+
+
+_QUICK_WARMUP = 1 << 20
+
+
+def smoke() -> MeasurePlan:
+    """One round, nothing repeated: does it run at all?"""
+    return MeasurePlan(
+        "smoke", 1, 0.0, warmup_bytes=_QUICK_WARMUP, min_timed_seconds=0.0, memcpy_bytes=16 << 20
+    )
+
+
+def ratio() -> MeasurePlan:
+    """One round: sizes are exact, times are recorded and flagged as a single round."""
+    return MeasurePlan(
+        "ratio", 1, 0.0, warmup_bytes=_QUICK_WARMUP, min_timed_seconds=0.0, memcpy_bytes=64 << 20
+    )
+
+
+def timing() -> MeasurePlan:
+    """6 rounds (the fewest that give a 95 % interval of the median) and 2 s, one thread, fresh output."""
+    return MeasurePlan()
+
+
+def paper() -> MeasurePlan:
+    """10 rounds and 10 s, cold cache too: for numbers that are published."""
+    return MeasurePlan("paper", 10, 10.0, max_seconds=3600.0, warmup=2, cold_cache=True)
+
+
+PRESETS: dict[str, MeasurePlan] = {plan.name: plan for plan in (smoke(), ratio(), timing(), paper())}
+"""The presets by name."""

@@ -1,0 +1,172 @@
+"""One unit in one round: private copies, then encode, decode and memcpy timed, then verified."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from weightbench.measure.buffers import Scratch
+from weightbench.measure.clock import Clock, Span, timed
+from weightbench.measure.plan import MeasurePlan
+from weightcodecs import Blob, Codec
+
+__all__ = ["Sample", "Sampler"]
+
+Array = NDArray[Any]
+
+_MAX_CALLS = 1000
+_BATCH_BYTES = 8 << 20  # of private copies
+_CACHED_BYTES = 32 << 20  # larger units are not in any core's share of the caches anyway
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Times of one unit in one round; the memcpy spans are None where they were not asked for."""
+
+    encode: Span
+    decode: Span
+    memcpy_fresh: Span | None
+    memcpy_reused: Span | None
+
+
+@dataclass
+class Sampler:
+    """Takes samples of one codec; knows how often each tiny unit must be repeated to be visible."""
+
+    codec: Codec
+    plan: MeasurePlan
+    clock: Clock
+    tick: int
+    scratch: Scratch = field(default_factory=Scratch)
+    spent: dict[str, float] = field(
+        default_factory=lambda: dict.fromkeys(("codec", "memcpy", "read", "warmup", "verify"), 0.0)
+    )
+    _calls: dict[str, tuple[int, int]] = field(default_factory=dict)
+    _warm: set[tuple[str, int, int]] = field(default_factory=set)
+
+    def prepare(self, key: str, original: Array, reference: Array | None) -> None:
+        """Warm up on a unit of a new kind; find out how often a tiny unit must be called. Never timed."""
+        start = self.clock.wall()
+        kind = (original.dtype.name, original.ndim, original.nbytes.bit_length() // 4)
+        if kind not in self._warm:
+            self._warm.add(kind)
+            for _ in range(self.plan.warmup):
+                self._run(*self._limited(original, reference))
+        if key not in self._calls:
+            self._calls[key] = self._calibrate(original, reference)
+        self.spent["warmup"] += (self.clock.wall() - start) / 1e9
+
+    def take(
+        self,
+        key: str,
+        original: Array,
+        reference: Array | None,
+        *,
+        memcpy: bool,
+        memcpy_first: bool,
+        verify: Callable[[list[Blob], list[Array]], None],
+    ) -> Sample:
+        """Time one unit; `verify` is called with the blobs and decoded arrays, untimed."""
+        codec_calls, copy_calls = self._calls[key]
+        spans: tuple[Span | None, Span | None] = (None, None)
+        if memcpy and memcpy_first:
+            spans = self._memcpy(self._copies(original, 1)[0], copy_calls)
+        copies = self._copies(original, codec_calls)
+        encode, decode = self._codec(copies, original, reference, verify)
+        if memcpy and not memcpy_first:
+            if original.nbytes <= _CACHED_BYTES:
+                # The codec has moved the source out of the caches, where it would be if memcpy came first.
+                copies = self._copies(original, 1)
+            spans = self._memcpy(copies[0], copy_calls)
+        return Sample(encode, decode, *spans)
+
+    def _codec(
+        self,
+        copies: list[Array],
+        original: Array,
+        reference: Array | None,
+        verify: Callable[[list[Blob], list[Array]], None],
+    ) -> tuple[Span, Span]:
+        codec, threads = self.codec, self.plan.threads
+        blobs, encode = timed(
+            self.clock,
+            lambda values: codec.encode(values, reference=reference, threads=threads),
+            copies,
+        )
+        if self.plan.output == "reused":
+            # Pages are touched here, outside the timer: that is what "reused" means.
+            targets = [np.full_like(original, 1, order="C") for _ in blobs]
+            decoded, decode = timed(
+                self.clock,
+                lambda pair: codec.decode(pair[0], reference=reference, out=pair[1], threads=threads),
+                list(zip(blobs, targets, strict=True)),
+            )
+        else:
+            decoded, decode = timed(
+                self.clock, lambda blob: codec.decode(blob, reference=reference, threads=threads), blobs
+            )
+        self.spent["codec"] += encode.timed + decode.timed
+        start = self.clock.wall()
+        verify(blobs, decoded)
+        self.spent["verify"] += (self.clock.wall() - start) / 1e9
+        return encode, decode
+
+    def _memcpy(self, source: Array, calls: int) -> tuple[Span, Span]:
+        """Copy into new arrays, and then once more into the same ones."""
+        sources = [source] * calls
+        targets, fresh = timed(self.clock, _copy_fresh, sources)
+        _, reused = timed(self.clock, _copy_reused, list(zip(targets, sources, strict=True)))
+        self.spent["memcpy"] += fresh.timed + reused.timed
+        return fresh, reused
+
+    def _copies(self, original: Array, count: int) -> list[Array]:
+        start = self.clock.wall()
+        copies = self.scratch.copies(original, count)
+        self.spent["read"] += (self.clock.wall() - start) / 1e9
+        return copies
+
+    def _run(self, original: Array, reference: Array | None) -> tuple[int, int, int]:
+        """Nanoseconds of one encode, one decode and one copy."""
+        values = self.scratch.copies(original, 1)[0]
+        times = [self.clock.wall()]
+        blob = self.codec.encode(values, reference=reference, threads=self.plan.threads)
+        times.append(self.clock.wall())
+        self.codec.decode(blob, reference=reference, threads=self.plan.threads)
+        times.append(self.clock.wall())
+        _copy_fresh(values)
+        times.append(self.clock.wall())
+        return times[1] - times[0], times[2] - times[1], times[3] - times[2]
+
+    def _calibrate(self, original: Array, reference: Array | None) -> tuple[int, int]:
+        """How often to call codec and memcpy inside one timed span."""
+        needed = self.plan.min_timed_seconds * 1e9
+        # Nothing here codes or copies faster than 100 bytes a nanosecond.
+        if needed == 0 or original.nbytes > 100 * needed:
+            return 1, 1
+        encode, decode, copy = self._run(original, reference)
+        most = min(_MAX_CALLS, _BATCH_BYTES // max(original.nbytes, 1))
+        return (
+            max(1, min(most, int(needed / max(min(encode, decode), self.tick)) + 1)),
+            max(1, min(most, int(needed / max(copy, self.tick)) + 1)),
+        )
+
+    def _limited(self, original: Array, reference: Array | None) -> tuple[Array, Array | None]:
+        limit = self.plan.warmup_bytes
+        if limit is None or original.nbytes <= limit or original.ndim == 0:
+            return original, reference
+        rows = max(1, limit * original.shape[0] // original.nbytes)
+        return original[:rows], None if reference is None else reference[:rows]
+
+
+def _copy_fresh(source: Array) -> Array:
+    target = np.empty_like(source)
+    np.copyto(target, source)
+    return target
+
+
+def _copy_reused(pair: tuple[Array, Array]) -> None:
+    np.copyto(*pair)
