@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -178,6 +180,38 @@ def test_nothing_there(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.safetensors")  # opening it would wait for ever
     with pytest.raises(ModelNotFoundError, match="not a file"):
         open_model(LocalSource(str(tmp_path / "pipe.safetensors")))
+
+
+MEMORY = """
+import sys
+from weightbench.models import LocalSource, cast, open_model
+
+def peak():
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) << 10
+
+model = open_model(LocalSource(sys.argv[1]))
+model = cast(model, "float16") if sys.argv[2] == "cast" else model
+before = peak()
+for name in model.tensors:
+    assert model.read(name).sum(dtype="float64") == 0
+    model.drop(name)
+print(peak() - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from /proc")
+@pytest.mark.parametrize("kind", ["mapped", "cast"])
+def test_memory_stays_at_the_size_of_a_tensor(tmp_path: Path, kind: str) -> None:
+    tensors = [TensorInfo(f"t{i}", "float32", (1 << 12, 1 << 10), 1 << 24) for i in range(24)]
+    header = to_safetensors_header(tensors)
+    path = tmp_path / "model.safetensors"
+    with path.open("wb") as file:
+        file.write(header)
+        file.truncate(len(header) + 24 * (1 << 24))  # 400 MB of nothing
+    command = [sys.executable, "-c", MEMORY, str(path), kind]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 4 * (1 << 24)
 
 
 def test_unknown_names(tmp_path: Path) -> None:

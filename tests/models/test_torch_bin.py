@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import json
 import pickle
 import zipfile
 from collections.abc import Callable
@@ -68,6 +69,24 @@ def test_ties_are_listed_once(tmp_path: Path, reassemble: Reassemble) -> None:
     assert set(model.tensors) == {"embed", "own"}
     assert dict(model.ties) == {"lm_head": "embed", "turned": "embed", "part": "embed"}
     assert reassemble(model) == {"pytorch_model.bin": path.read_bytes()}
+
+
+def test_shards(tmp_path: Path, reassemble: Reassemble) -> None:
+    shared = torch.ones(3)
+    files = {"a": "pytorch_model-00001-of-00002.bin", "b": "pytorch_model-00001-of-00002.bin"}
+    files["c"] = "pytorch_model-00002-of-00002.bin"
+    save(tmp_path / files["a"], {"a": shared, "b": shared})
+    index = tmp_path / "pytorch_model.bin.index.json"
+    index.write_text(json.dumps({"weight_map": files}))
+    with pytest.raises(MalformedFileError, match=r"00002-of-00002\.bin, which is missing"):
+        open_model(LocalSource(str(tmp_path)))
+    save(tmp_path / files["c"], {"c": torch.zeros(2)})
+    model = open_model(LocalSource(str(tmp_path)))
+    assert list(model.tensors) == ["a", "c"]
+    assert set(reassemble(model)) == set(files.values())
+    index.write_text(json.dumps({"weight_map": files | {"d": files["c"]}}))
+    with pytest.raises(MalformedFileError, match="where it is not"):
+        open_model(LocalSource(str(tmp_path)))
 
 
 def test_slices_of_one_storage_are_tensors(tmp_path: Path, reassemble: Reassemble) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import stat
 import subprocess
 import sys
@@ -190,6 +191,15 @@ def test_a_failed_build_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="No space"):
         publish(tmp_path / "target", build)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_leftovers_of_killed_processes_are_removed(tmp_path: Path) -> None:
+    old, young = tmp_path / ".target-old", tmp_path / ".target-young"
+    for folder in (old, young):
+        folder.mkdir()
+    os.utime(old, (0, 0))
+    publish(tmp_path / "target", lambda folder: None)
+    assert {p.name for p in tmp_path.iterdir()} == {"target", ".target-young"}
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
-from weightcodecs.formats import get_format
+from weightcodecs.formats import FORMATS, get_format
 
 from .computed import ComputedModel
 from .errors import CastOverflowError, ModelError, UnknownModelError
@@ -19,7 +19,7 @@ from .rounding import Overflow, lost_values, round_to, saturated
 __all__ = ["CastModel", "cast"]
 
 BLOCK = 1 << 20  # elements cast at once, so that temporary arrays stay small
-FLOATS = ("float64", "float32", "float16", "bfloat16", "float8_e4m3fn", "float8_e5m2")
+FLOATS = tuple(name for name, fmt in FORMATS.items() if fmt.is_float)
 POLICIES = ("refuse", "saturate", "ieee")
 
 

@@ -74,7 +74,7 @@ def _write_configuration(gguf: Path, target: Path) -> None:
     try:
         config = AutoConfig.from_pretrained(gguf.parent, gguf_file=gguf.name)
         tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
-    except (OSError, ValueError, KeyError, NotImplementedError) as error:
+    except (ImportError, OSError, ValueError, KeyError, NotImplementedError) as error:
         raise UnsupportedModelError(
             f"{gguf}: transformers cannot read its configuration ({error})"
         ) from error

@@ -84,9 +84,11 @@ class DenseGguf(ComputedModel):
 
     def elements(self, name: str, start: int, stop: int) -> Array:
         """Return dense elements; the whole tensor is dequantised and kept until another one is read."""
-        if self._last[0] != name:
-            self._last = (name, self._dense(name).reshape(-1))
-        return self._last[1][start:stop]
+        kept, values = self._last  # read once: another thread may ask for another tensor meanwhile
+        if kept != name:
+            values = self._dense(name).reshape(-1)
+            self._last = (name, values)
+        return values[start:stop]
 
     def _dense(self, name: str) -> np.ndarray[Any, Any]:
         tensor = self._sources[name]

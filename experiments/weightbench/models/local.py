@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from .errors import MalformedFileError, ModelNotFoundError, UnsupportedModelError
@@ -23,9 +24,9 @@ __all__ = [
     "weight_paths",
 ]
 
-INDEX = "*.safetensors.index.json"
 # The first kind that a folder holds is its weights; others are copies of them in another format.
 PATTERNS = ("*.safetensors", "*.gguf", "pytorch_model*.bin")
+INDEX = ".index.json"  # appended to a pattern
 KINDS = (".safetensors", ".gguf", ".bin", ".pt", ".pth")
 
 
@@ -56,7 +57,7 @@ def open_local(source: LocalSource) -> Model:
     """
     path = Path(source.path).expanduser()
     origin = Origin(
-        source.name or source.path, source.note, configured_folder(path), source.base, source.family
+        source.name or str(source.path), source.note, configured_folder(path), source.base, source.family
     )
     if not source.dequantize:
         return open_weights(path, origin)
@@ -88,8 +89,8 @@ def weight_paths(path: Path) -> list[Path]:
         return [path]
     for pattern in PATTERNS:
         found = sorted(file for file in path.glob(pattern) if file.is_file())
-        indexes = sorted(path.glob(INDEX)) if pattern == PATTERNS[0] else []
-        indexed = list(dict.fromkeys(file for index in indexes for file in _shards(index)))
+        indexes = sorted(path.glob(pattern + INDEX))
+        indexed = list(dict.fromkeys(file for index in indexes for file in _shards(index, pattern)))
         if found or indexed:
             return [*indexed, *(file for file in found if file not in indexed)]
     raise ModelNotFoundError(f"{path} holds no {', '.join(PATTERNS)}; give a folder that does")
@@ -106,10 +107,10 @@ def _index(path: Path) -> dict[str, str]:
     return weight_map
 
 
-def _shards(index: Path) -> list[Path]:
+def _shards(index: Path, pattern: str) -> list[Path]:
     files = []
     for name in sorted(set(_index(index).values())):
-        if Path(name).name != name or "\\" in name or "\0" in name or not name.endswith(".safetensors"):
+        if Path(name).name != name or "\\" in name or "\0" in name or not fnmatchcase(name, pattern):
             raise MalformedFileError(index, f"it names {name!r}, which is not a weight file of its folder")
         if not (index.parent / name).is_file():
             raise MalformedFileError(index, f"it names {name}, which is missing")
@@ -120,10 +121,10 @@ def _shards(index: Path) -> list[Path]:
 def open_weights(path: Path, origin: Origin, pinned: str | None = None) -> MappedModel:
     """Open a folder or file, tensors as they are stored; `pinned` is the revision if it is known."""
     parts = [_open_file(file) for file in weight_paths(path)]
-    held = {part.mapped.name: {t.name for t in part.tensors} for part in parts}
-    for index in sorted(path.glob(INDEX)) if path.is_dir() else []:
+    held = {part.mapped.name: {t.name for t in part.tensors} | part.ties.keys() for part in parts}
+    for index in sorted(path.glob("*" + INDEX)) if path.is_dir() else []:
         for tensor, file in _index(index).items():
-            if tensor not in held.get(file, {tensor}):
+            if tensor not in held.get(file, {tensor}):  # an index of files of another kind is not ours
                 raise MalformedFileError(index, f"it says that {tensor!r} is in {file}, where it is not")
     return MappedModel(origin, parts, pinned)
 
