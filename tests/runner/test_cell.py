@@ -159,6 +159,10 @@ def test_a_cell_that_fills_the_disk_makes_a_row_on_that_disk(run: Run, tiny_stor
     assert tiny_store.get(row.id) == row
     assert tiny_store.get(finished.id) == finished
     assert list((tiny_store.root / "work").iterdir()) == []
+    # Nor can the answer be written: it comes another way.
+    row = run("fill_disk_and_return", into=tiny_store)
+    assert row.status is Status.FAILED
+    assert row.reason.startswith("no space left on device")
 
 
 def test_a_disk_full_from_the_start_is_said_and_mended(run: Run, tiny_store: Store) -> None:

@@ -166,7 +166,7 @@ def test_nothing_outlives_a_child(
     run: Run, tmp_path: Path, gone: Callable[[list[int]], bool], then: str
 ) -> None:
     pids = tmp_path / "pids"
-    outcome = run("family", {"pids": str(pids), "then": then}, timeout_s=120 if then != "hang" else 6)
+    outcome = run("family", {"pids": str(pids), "then": then}, timeout_s=120 if then != "hang" else 5)
     expected = {"return": Status.OK, "crash": Status.FAILED, "hang": Status.TIMEOUT}
     assert outcome.status is expected[then], outcome
     family = [int(pid) for pid in pids.read_text().split()]

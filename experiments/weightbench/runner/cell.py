@@ -90,8 +90,8 @@ def _row(id_: str, cell: Mapping[str, object], outcome: Outcome, files: Path, ro
     try:
         result, tensors, names = _checked(outcome.value, files)
     except _BadValueError as error:
-        verdict = failure(Status.FAILED, "BadResult", str(error), "")
-        return replace(row, status=verdict.status, reason=verdict.reason, error=verdict.error)
+        bad = failure(Status.FAILED, "BadResult", str(error), "")
+        return replace(row, status=bad.status, reason=bad.reason, error=bad.error)
     return replace(row, result=result, tensors=tensors, artifacts=_keep(names, files, root, id_))
 
 

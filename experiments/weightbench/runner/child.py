@@ -38,6 +38,8 @@ def main(request: str, lifeline_fd: str, messages_fd: str) -> None:
         messages_fd: write end of the pipe for progress.
     """
     request_path, lifeline, messages = Path(request), int(lifeline_fd), int(messages_fd)
+    for handle in (lifeline, messages):
+        os.set_inheritable(handle, False)
     processes.adopt_orphans()
     guardian = os.getpid()
     worker = os.fork()
@@ -88,10 +90,11 @@ def _work(request_path: Path, messages: int) -> None:
         write_atomically(request_path.with_name("answer.json"), text.encode("ascii"))
     except OSError as error:
         # A full disk takes no answer; the pipe does.
+        if code == 0:
+            text, code = canonical.dumps({"error": describe_error(error)}), 1
         os.set_blocking(messages, True)
         with os.fdopen(messages, "wb", closefd=False) as pipe:
-            pipe.write((canonical.dumps({"error": describe_error(error)}) + "\n").encode("ascii"))
-        code = 1
+            pipe.write((text + "\n").encode("ascii"))
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):  # the target may have closed them
             stream.flush()

@@ -38,17 +38,6 @@ class Outcome:
     peak_memory_bytes: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """Status and words, before the numbers of the run are added."""
-
-    status: Status
-    reason: str
-    error: Mapping[str, object] | None = None
-    value: object = None
-    lasting: bool = True
-
-
 def describe_error(error: BaseException) -> dict[str, object]:
     """An exception as plain values, in the child: what the row will say, and which status it makes."""
     message = _message(error)
@@ -115,31 +104,28 @@ def _one_line(text: str) -> str:
     return " ".join(text.split())[:500]
 
 
-def from_answer(answer: Mapping[str, object], output: str) -> Verdict:
-    """The verdict on what the child wrote: a value, or an error described by :func:`describe_error`."""
+def from_answer(answer: Mapping[str, object], output: str) -> Outcome:
+    """The outcome of a child that answered: with a value, or an error from :func:`describe_error`."""
     if "value" in answer:
-        return Verdict(Status.OK, "", value=answer["value"])
+        return Outcome(Status.OK, answer["value"])
     error = answer.get("error")
     if not isinstance(error, dict) or error.get("status") not in tuple(Status):
         return failure(Status.FAILED, "NoResult", "the child's answer could not be read", output)
-    status = Status(error["status"])
-    kept = {key: error[key] for key in ("type", "message", "traceback", "details")} | {"output": output}
-    return Verdict(
-        status,
-        str(error["reason"]),
-        None if status is Status.SKIPPED else kept,
-        lasting=bool(error["lasting"]),
-    )
+    status, reason, lasting = Status(error["status"]), str(error.get("reason")), bool(error.get("lasting"))
+    if status is Status.SKIPPED:
+        return Outcome(status, reason=reason, lasting=lasting)
+    kept = {key: error.get(key) for key in ("type", "message", "traceback", "details")}
+    return Outcome(status, reason=reason, error=kept | {"output": output})
 
 
-def failure(status: Status, kind: str, reason: str, output: str) -> Verdict:
-    """A verdict reached from outside the child: there is no exception, so ``kind`` stands for its type."""
+def failure(status: Status, kind: str, reason: str, output: str) -> Outcome:
+    """An outcome seen from outside the child: there is no exception, so ``kind`` stands for its type."""
     error = {"type": kind, "message": reason, "traceback": "", "details": {}, "output": output}
-    return Verdict(status, reason, error)
+    return Outcome(status, reason=reason, error=error)
 
 
-def from_exit(code: int, output: str, *, kernel_killed: bool | None, near_limit: bool) -> Verdict:
-    """The verdict on a child that ended by itself and left no answer.
+def from_exit(code: int, output: str, *, kernel_killed: bool | None, near_limit: bool) -> Outcome:
+    """The outcome of a child that ended by itself and left no answer.
 
     Args:
         code: exit code, or minus the number of the signal that ended it.

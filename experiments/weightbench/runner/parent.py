@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self, cast
@@ -18,7 +19,7 @@ from weightbench.errors import RunnerError
 from weightbench.rows import Status
 from weightbench.runner import processes
 from weightbench.runner.limits import Limits
-from weightbench.runner.outcome import Outcome, Verdict, failure, from_answer, from_exit
+from weightbench.runner.outcome import Outcome, failure, from_answer, from_exit
 from weightbench.runner.task import Progress
 from weightbench.store import store_error, write_atomically
 
@@ -92,20 +93,18 @@ def run_in_child(
     kills_before = _kernel_kills()
     start = time.monotonic()
     with _Child(workdir / "request.json", {**os.environ, **(env or {})}, progress) as child:
-        verdict = child.follow(start, limits)
+        outcome = child.follow(start, limits)
     seconds = time.monotonic() - start
-    if verdict is None:
+    if outcome is None:
         answer = child.error or _read_answer(answer_path)
         if answer is not None:
-            verdict = from_answer(answer, child.output())
+            outcome = from_answer(answer, child.output())
         else:
             kills = _kernel_kills()
             killed = None if kills is None or kills_before is None else kills > kills_before
             near = child.peak > 0.8 * limits.memory_bytes
-            verdict = from_exit(child.exit_code(), child.output(), kernel_killed=killed, near_limit=near)
-    return Outcome(
-        verdict.status, verdict.value, verdict.reason, verdict.error, verdict.lasting, seconds, child.peak
-    )
+            outcome = from_exit(child.exit_code(), child.output(), kernel_killed=killed, near_limit=near)
+    return replace(outcome, seconds=seconds, peak_memory_bytes=child.peak)
 
 
 def _read_answer(path: Path) -> dict[str, object] | None:
@@ -198,8 +197,8 @@ class _Child:
             assert self._process.stdout is not None
             self._process.stdout.close()
 
-    def follow(self, start: float, limits: Limits) -> Verdict | None:
-        """Wait until the child has ended; a verdict only if a limit ended it."""
+    def follow(self, start: float, limits: Limits) -> Outcome | None:
+        """Wait until the child has ended; an outcome only if a limit ended it."""
         deadline = start + limits.timeout_s
         next_sample = start
         while self._alive():

@@ -1,4 +1,7 @@
-"""Targets for the runner's tests: everything a native codec may do to its process."""
+"""Targets for the runner's tests: everything a native codec may do to its process.
+
+NumPy is imported where it is used, so that most children start at once.
+"""
 
 import ctypes
 import os
@@ -8,8 +11,6 @@ import sys
 import threading
 import time
 from pathlib import Path
-
-import numpy as np
 
 from weightbench.errors import Skip, Violated
 from weightbench.runner import Task
@@ -24,6 +25,8 @@ def getenv(argument: list[str], task: Task) -> object:
 
 
 def measured(argument: object, task: Task) -> object:
+    import numpy as np
+
     (task.workdir / "plots").mkdir()
     (task.workdir / "plots" / "a.txt").write_text("picture")
     (task.workdir / "rubbish.bin").write_bytes(b"x" * 1000)
@@ -41,6 +44,8 @@ def count_runs(argument: dict[str, str], task: Task) -> object:
 
 
 def progress(argument: object, task: Task) -> object:
+    import numpy as np
+
     for i in range(1, 6):
         task.progress("encode", done=np.int64(i), total=5, unit="tensors")
         time.sleep(0.06)
@@ -142,12 +147,16 @@ def spin_in_c(argument: object, task: Task) -> object:
 
 
 def memory_numpy(argument: object, task: Task) -> object:
+    import numpy as np
+
     kept = []
     while True:
         kept.append(np.ones(8 << 20, np.uint8))
 
 
 def memory_one_array(argument: object, task: Task) -> object:
+    import numpy as np
+
     return int(np.ones(3 << 30, np.uint8).size)
 
 
@@ -175,12 +184,16 @@ def memory_grandchild(argument: object, task: Task) -> object:
 
 
 def memory_refused(argument: object, task: Task) -> object:
+    import numpy as np
+
     np.empty(1 << 60, np.uint8)
     return None
 
 
 def memory_mapped(argument: dict[str, int], task: Task) -> object:
     """Reads a mapped file larger than the limit; that is not memory the process owns."""
+    import numpy as np
+
     path = task.workdir / "model.bin"
     with path.open("wb") as file:
         file.truncate(argument["nbytes"])
@@ -189,6 +202,8 @@ def memory_mapped(argument: dict[str, int], task: Task) -> object:
 
 def memory_reserved(argument: dict[str, int], task: Task) -> object:
     """Reserves address space far beyond the limit and touches none of it, as Numba and torch do."""
+    import numpy as np
+
     return np.zeros(argument["nbytes"], np.uint8).size
 
 
@@ -201,6 +216,13 @@ def fill_disk(argument: object, task: Task) -> object:
     with (task.workdir / "archive.bin").open("wb") as file:
         while True:
             file.write(b"x" * 4096)
+
+
+def fill_disk_and_return(argument: object, task: Task) -> object:
+    try:
+        fill_disk(argument, task)
+    except OSError:
+        return {"result": {"much": "x" * 10_000}}
 
 
 def dev_full(argument: object, task: Task) -> object:
