@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import gc
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
@@ -127,7 +126,6 @@ class _Loop:
         return rounds >= self.plan.min_rounds and self.sampler.spent["codec"] >= self.plan.min_seconds
 
     def _round(self, number: int, order: Iterable[int]) -> None:
-        gc.collect()
         copied = 0
         self.tally.begin_round()
         for done, index in enumerate(order):
