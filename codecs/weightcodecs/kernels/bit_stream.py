@@ -1,4 +1,4 @@
-"""A bit stream of equally wide unsigned integers, most significant bit first, as MSB-first formats pack them."""
+"""A bit stream of equally wide unsigned integers, most significant bit first, as such formats pack them."""
 
 from __future__ import annotations
 

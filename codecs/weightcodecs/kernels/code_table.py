@@ -72,7 +72,9 @@ def write_table(numbers, table):  # type: ignore[no-untyped-def]
             length = np.int64(bit_length(np.uint64(run)))
             position = put_bits(table, position, np.uint64(7), 4)
             position = put_bits(table, position, _ONE << np.uint64(length - 1), length)
-            position = put_bits(table, position, np.uint64(run) & ((_ONE << np.uint64(length - 1)) - _ONE), length - 1)
+            position = put_bits(
+                table, position, np.uint64(run) & ((_ONE << np.uint64(length - 1)) - _ONE), length - 1
+            )
             symbol += run
             continue
         change = number - previous

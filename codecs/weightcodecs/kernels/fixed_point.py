@@ -21,7 +21,15 @@ from numpy.typing import NDArray
 
 from .jit import kernel
 
-__all__ = ["BLOCK", "decode_planes", "encode_planes", "outside_guard", "rest_bytes"]
+__all__ = [
+    "BLOCK",
+    "decode_planes",
+    "decode_planes_reference",
+    "encode_planes",
+    "encode_planes_reference",
+    "outside_guard",
+    "rest_bytes",
+]
 
 BLOCK = 4096
 """Codes in a block: a block's codes stay in the first-level cache. A multiple of 8."""
@@ -78,6 +86,43 @@ def outside_guard(values: Array, guard: float, count: int) -> NDArray[np.int64]:
     limit = np.array(guard, values.dtype).view(patterns.dtype)[()]
     _find_outside(patterns, limit, positions)
     return positions
+
+
+def encode_planes_reference(values: Array, fraction: int, guard: float) -> tuple[Array, Array, int]:
+    """Return planes, rest and the number of elements outside, written plainly (for the tests)."""
+    wide = values.astype(np.float64)
+    inside = np.abs(wide) < guard
+    scaled = np.rint(np.abs(np.where(inside, wide, 0.0)) * 2.0**fraction).astype(np.uint64)
+    codes = np.where(inside, scaled * 2 + np.signbit(wide), 0).astype(np.uint64)
+    depth, width = (fraction + 1) % 8, (fraction + 1) // 8
+    shifts = (depth + 8 * np.arange(width - 1, -1, -1)).astype(np.uint64)
+    planes = (codes >> shifts[:, None]).astype(np.uint8)
+    rest = [np.empty(0, np.uint8)]
+    for start in range(0, values.size, BLOCK):
+        block = codes[start : start + BLOCK]
+        lanes = np.zeros((8, (block.size + 63) // 64 * 8), np.uint64)
+        lanes.reshape(-1)[: block.size] = block
+        for bit in range(depth):
+            ones = (lanes >> np.uint64(bit)) & np.uint64(1)
+            rest.append(np.packbits(ones.astype(np.uint8), axis=0, bitorder="little")[0])
+    return planes, np.concatenate(rest), int(values.size - inside.sum())
+
+
+def decode_planes_reference(planes: Array, rest: Array, fraction: int, count: int, dtype: Any) -> Array:
+    """Return the `count` values of type `dtype` that the planes stand for, written plainly (for tests)."""
+    depth, at = (fraction + 1) % 8, 0
+    codes = np.zeros(count, np.uint64)
+    for index, plane in enumerate(planes):
+        codes |= plane.astype(np.uint64) << np.uint64(depth + 8 * (len(planes) - 1 - index))
+    for start in range(0, count, BLOCK):
+        block = codes[start : start + BLOCK]
+        lane = (block.size + 63) // 64 * 8
+        for bit in range(depth):
+            ones = np.unpackbits(rest[at : at + lane][None], axis=0, bitorder="little").reshape(-1)
+            block |= ones[: block.size].astype(np.uint64) << np.uint64(bit)
+            at += lane
+    magnitudes = (codes >> np.uint64(1)).astype(np.float64) * 2.0**-fraction
+    return np.where(codes & np.uint64(1), -magnitudes, magnitudes).astype(dtype)
 
 
 def _bits(values: Array) -> np.dtype[Any]:

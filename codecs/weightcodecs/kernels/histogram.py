@@ -51,7 +51,10 @@ def segment_histograms(plane, start, size, histograms):  # type: ignore[no-untyp
         for at in range(first + 8 * words, last):
             counts[np.uint64(512 * segment) + np.uint64(plane[at])] += _ONE
         for symbol in range(256):
-            histograms[segment, symbol] = counts[512 * segment + symbol] + counts[512 * segment + 256 + symbol]
+            histograms[segment, symbol] = (
+                counts[512 * segment + symbol] + counts[512 * segment + 256 + symbol]
+            )
+
 
 _SAMPLE_BLOCKS = 64
 _SAMPLE_BLOCK = 64
@@ -80,15 +83,6 @@ def looks_incompressible(plane, start, size):  # type: ignore[no-untyped-def]
         pairs += count * (count - 1)
     sampled = _SAMPLE_BLOCKS * _SAMPLE_BLOCK
     return pairs <= _EQUAL_PAIRS * sampled * (sampled - 1)
-
-
-@njit(nogil=True, cache=True)
-def count_runs(plane, start, size):  # type: ignore[no-untyped-def]
-    """Number of maximal runs of equal bytes in ``plane[start : start + size]``, ``size > 0``."""
-    runs = 1
-    for at in range(start + 1, start + size):
-        runs += plane[at] != plane[at - 1]
-    return runs
 
 
 def histogram_reference(plane: NDArray[np.uint8]) -> NDArray[np.uint32]:

@@ -9,6 +9,41 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from weightcodecs.kernels.unaligned import bit_length, fill_bytes, load64, trailing_zeros
+
+_SAMPLES = 512
+_EIGHT_TIMES = np.uint64(0x0101_0101_0101_0101)
+_W3 = np.uint64(3)
+
+
+@njit(nogil=True, cache=True)
+def long_runs(plane, start, size):  # type: ignore[no-untyped-def]
+    """Tell from a sample whether ``plane[start : start + size]`` is mostly runs, so that coding them may pay."""
+    if size < 16:
+        return True
+    step = max(1, (size - 9) // _SAMPLES)
+    equal = 0
+    sampled = 0
+    for at in range(start, start + size - 8, step):
+        sampled += 1
+        equal += load64(plane, at) == load64(plane, at + 1)
+    return 4 * equal > 3 * sampled
+
+
+@njit(nogil=True, cache=True)
+def run_end(plane, at, last):  # type: ignore[no-untyped-def]
+    """Where the run that starts at ``at`` ends, ``last`` at most."""
+    value = plane[at]
+    pattern = np.uint64(value) * _EIGHT_TIMES
+    while at + 8 <= last:
+        difference = load64(plane, at) ^ pattern
+        if difference != 0:
+            return at + np.int64(trailing_zeros(difference) >> _W3)
+        at += 8
+    while at < last and plane[at] == value:
+        at += 1
+    return at
+
 
 @njit(nogil=True, cache=True)
 def runs_size(plane, start, size):  # type: ignore[no-untyped-def]
@@ -16,15 +51,9 @@ def runs_size(plane, start, size):  # type: ignore[no-untyped-def]
     total = 0
     at = start
     while at < start + size:
-        run = at + 1
-        while run < start + size and plane[run] == plane[at]:
-            run += 1
-        length = run - at
-        total += 2
-        while length >= 128:
-            length >>= 7
-            total += 1
-        at = run
+        end = run_end(plane, at, start + size)
+        total += 1 + (np.int64(bit_length(np.uint64(end - at))) + 6) // 7
+        at = end
     return total
 
 
@@ -33,11 +62,8 @@ def encode_runs(plane, start, size, stream, at):  # type: ignore[no-untyped-def]
     """Write the runs of ``plane[start : start + size]`` to ``stream[at:]``, which has room for ``runs_size`` bytes."""
     first = start
     while first < start + size:
-        value = plane[first]
-        last = first + 1
-        while last < start + size and plane[last] == value:
-            last += 1
-        stream[at] = value
+        last = run_end(plane, first, start + size)
+        stream[at] = plane[first]
         at += 1
         length = last - first
         while length >= 128:
@@ -56,7 +82,6 @@ def decode_runs(stream, at, end, plane, start, size):  # type: ignore[no-untyped
     Returns:
         True if the runs fill the range exactly; otherwise the range is undefined.
     """
-    out = start
     left = size
     while at < end:
         value = stream[at]
@@ -74,8 +99,7 @@ def decode_runs(stream, at, end, plane, start, size):  # type: ignore[no-untyped
                 break
         if length < 1 or length > left:
             return False
-        plane[out : out + length] = value
-        out += length
+        fill_bytes(plane, start + size - left, length, value)
         left -= length
     return left == 0
 

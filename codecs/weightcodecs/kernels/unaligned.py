@@ -10,6 +10,7 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 _BYTE_POINTER = ir.IntType(8).as_pointer()
@@ -71,3 +72,36 @@ def bit_length(_context: Any, value: Any) -> Any:
         return builder.sub(ir.Constant(ir.IntType(64), 64), zeros)
 
     return types.uint64(types.uint64), codegen
+
+
+@intrinsic
+def copy_bytes(_context: Any, target: Any, at: Any, source: Any, start: Any, size: Any) -> Any:
+    """Copy ``source[start : start + size]`` to ``target[at : at + size]``; the ranges do not overlap."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        to, origin = (
+            builder.gep(
+                builder.bitcast(context.make_array(kind)(context, builder, array).data, _BYTE_POINTER),
+                [offset],
+            )
+            for kind, array, offset in (
+                (signature.args[0], args[0], args[1]),
+                (signature.args[2], args[2], args[3]),
+            )
+        )
+        cgutils.raw_memcpy(builder, to, origin, args[4], 1)
+        return context.get_dummy_value()
+
+    return types.void(target, at, source, start, types.int64), codegen
+
+
+@intrinsic
+def fill_bytes(_context: Any, target: Any, at: Any, size: Any, value: Any) -> Any:
+    """Set ``target[at : at + size]`` to the byte ``value``."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        pointer = _address(context, builder, signature, args, 8)
+        cgutils.memset(builder, pointer, args[2], args[3])
+        return context.get_dummy_value()
+
+    return types.void(target, at, types.int64, types.uint8), codegen

@@ -1,0 +1,132 @@
+"""tANS encoding of a plane as four streams side by side, the quarters of the plane as in huffman_encode.
+
+Every stream starts in state 0 and codes its last symbol first. It grows downwards in memory, so the decoder reads it
+forwards, lowest bit first: zeros, a one bit, the final state (log2 of the table size bits), then what each symbol
+needs. A decoder that comes back to state 0 at the last bit has seen what was coded. Encoding tables: FSE (Collet); the
+side-by-side streams and the accumulator, whose highest one bit says how much is in it, are ours.
+"""
+
+import numpy as np
+from numba import njit
+
+from weightcodecs.kernels.ans_code import spread_symbols
+from weightcodecs.kernels.histogram import SEGMENTS
+from weightcodecs.kernels.unaligned import bit_length, copy_bytes, store64
+
+_BATCH = 4  # symbols between two flushes: 4 x 12 bits, at most 7 left over and the marker
+_W1 = np.uint64(1)
+_W7 = np.uint64(7)
+_W16 = np.uint64(16)
+_W63 = np.uint64(63)
+_BYTE = np.uint64(0xFF)
+
+
+@njit(nogil=True, cache=True)
+def _encoding_tables(frequencies, log, bits_of, base_of, next_state):  # type: ignore[no-untyped-def]
+    states = 1 << log
+    spread = np.empty(states, np.uint8)
+    spread_symbols(frequencies, log, spread)
+    place = np.empty(256, np.int64)
+    total = 0
+    for symbol in range(256):
+        frequency = frequencies[symbol]
+        place[symbol] = total
+        bits_of[symbol] = base_of[symbol] = np.uint64(0)
+        if frequency > 0:
+            # (state + bits_of) >> 16 is how many bits leave: most, or one less for states below frequency << most.
+            most = log - (np.int64(bit_length(np.uint64(frequency - 1))) - 1) if frequency > 1 else log
+            bits_of[symbol] = np.uint64((most << 16) - (frequency << most))
+            base_of[symbol] = np.uint64(total - frequency)
+            total += frequency
+    for state in range(states):
+        symbol = spread[state]
+        next_state[place[symbol]] = states + state
+        place[symbol] += 1
+
+
+@njit(nogil=True, cache=True)
+def _step(symbol, state, pending, bits_of, base_of, next_state):  # type: ignore[no-untyped-def]
+    bits = ((state + bits_of[symbol]) >> _W16) & _BYTE
+    pending = (pending << bits) | (state & ((_W1 << bits) - _W1))
+    return np.uint64(next_state[(state >> bits) + base_of[symbol]]), pending
+
+
+@njit(nogil=True, cache=True)
+def _flush(pending, scratch, at):  # type: ignore[no-untyped-def]
+    """Write the whole bytes below the marker to where ``at`` ends; what stays pending, and the new end."""
+    filled = bit_length(pending) - _W1
+    store64(scratch, at - 8, pending << ((np.uint64(0) - filled) & _W63))
+    left = _W1 << (filled & _W7)
+    return (pending & (left - _W1)) | left, at - np.int64(filled >> np.uint64(3))
+
+
+@njit(nogil=True, cache=True)
+def encode_ans(plane, start, size, frequencies, log, stream, at, room, sizes):  # type: ignore[no-untyped-def]
+    """Write the four streams of ``plane[start : start + size]`` to ``stream[at : at + room]`` if they fit.
+
+    Args:
+        plane: uint8 array.
+        start, size: a range inside it.
+        frequencies: int64 (256,) with sum ``2**log``, not 0 for any byte of the range.
+        stream: uint8 array with ``room`` bytes at ``at``.
+        sizes: int64 (4,), overwritten: bytes of each stream.
+
+    Returns:
+        Bytes of all streams; nothing has been written if that is more than ``room``.
+    """
+    bits_of = np.empty(256, np.uint64)
+    base_of = np.empty(256, np.uint64)
+    next_state = np.empty(1 << log, np.uint16)
+    _encoding_tables(frequencies, log, bits_of, base_of, next_state)
+    quarter = size // SEGMENTS
+    reach = (quarter + SEGMENTS) * log // 8 + 24
+    scratch = np.empty(SEGMENTS * reach, np.uint8)
+    x0 = x1 = x2 = x3 = np.uint64(1 << log)
+    b0 = b1 = b2 = b3 = _W1
+    o0, o1, o2, o3 = reach, 2 * reach, 3 * reach, 4 * reach
+    # The last quarter's extra symbols, then all four streams side by side.
+    for back in range(size - SEGMENTS * quarter):
+        x3, b3 = _step(plane[start + size - 1 - back], x3, b3, bits_of, base_of, next_state)
+    b3, o3 = _flush(b3, scratch, o3)
+    rounds = quarter // _BATCH
+    for round_ in range(rounds):
+        for back in range(1, _BATCH + 1):
+            i0 = start + quarter - _BATCH * round_ - back
+            x0, b0 = _step(plane[np.uint64(i0)], x0, b0, bits_of, base_of, next_state)
+            x1, b1 = _step(plane[np.uint64(i0 + quarter)], x1, b1, bits_of, base_of, next_state)
+            x2, b2 = _step(plane[np.uint64(i0 + 2 * quarter)], x2, b2, bits_of, base_of, next_state)
+            x3, b3 = _step(plane[np.uint64(i0 + 3 * quarter)], x3, b3, bits_of, base_of, next_state)
+        b0, o0 = _flush(b0, scratch, o0)
+        b1, o1 = _flush(b1, scratch, o1)
+        b2, o2 = _flush(b2, scratch, o2)
+        b3, o3 = _flush(b3, scratch, o3)
+    for left in range(quarter - _BATCH * rounds - 1, -1, -1):
+        x0, b0 = _step(plane[start + left], x0, b0, bits_of, base_of, next_state)
+        x1, b1 = _step(plane[start + left + quarter], x1, b1, bits_of, base_of, next_state)
+        x2, b2 = _step(plane[start + left + 2 * quarter], x2, b2, bits_of, base_of, next_state)
+        x3, b3 = _step(plane[start + left + 3 * quarter], x3, b3, bits_of, base_of, next_state)
+    o0 = _close(x0, b0, log, scratch, o0)
+    o1 = _close(x1, b1, log, scratch, o1)
+    o2 = _close(x2, b2, log, scratch, o2)
+    o3 = _close(x3, b3, log, scratch, o3)
+    sizes[0] = reach - o0
+    sizes[1] = 2 * reach - o1
+    sizes[2] = 3 * reach - o2
+    sizes[3] = 4 * reach - o3
+    total = sizes[0] + sizes[1] + sizes[2] + sizes[3]
+    if total <= room:
+        for segment in range(SEGMENTS):
+            copy_bytes(stream, at, scratch, (segment + 1) * reach - sizes[segment], sizes[segment])
+            at += sizes[segment]
+    return total
+
+
+@njit(nogil=True, cache=True)
+def _close(state, pending, log, scratch, at):  # type: ignore[no-untyped-def]
+    """Append the state and the one bit below it, then zeros to a whole byte; where the stream starts."""
+    pending, at = _flush(pending, scratch, at)
+    index = state & (np.uint64(1 << log) - _W1)
+    pending = (pending << np.uint64(log + 1)) | (index << _W1) | _W1
+    padding = (np.uint64(1) - bit_length(pending)) & _W7
+    pending, at = _flush(pending << padding, scratch, at)
+    return at
