@@ -1,4 +1,4 @@
-"""The original's results, kept between runs: content-addressed JSON, written atomically, checked when read."""
+"""The original's results, kept between runs: content-addressed, written atomically, checked on reading."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-__all__ = ["baseline_key", "library_versions", "read_baseline", "write_baseline"]
+__all__ = ["baseline_key", "library_versions", "read_baseline", "surroundings_digest", "write_baseline"]
 
 _SCHEMA = 1
 
@@ -44,6 +44,15 @@ def baseline_key(identity: str, settings: Mapping[str, Any], versions: Mapping[s
         "data": data,
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def surroundings_digest(directory: Path) -> str:
+    """Return a SHA-256 over the small files beside the weights: config, tokenizer, generation settings."""
+    digest = hashlib.sha256()
+    for file in sorted(directory.iterdir()):
+        if file.suffix in (".json", ".jinja", ".model", ".txt") and file.is_file():
+            digest.update(f"{file.name}\0".encode() + hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()
 
 
 def read_baseline(folder: Path, key: str) -> tuple[Any, str]:

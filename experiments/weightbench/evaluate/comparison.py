@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .baseline import baseline_key, library_versions, read_baseline, write_baseline
+from .baseline import baseline_key, library_versions, read_baseline, surroundings_digest, write_baseline
 from .errors import EvaluationError, NotEvaluable, PairingError
 from .plan import EvaluationPlan
 from .result import Evaluation
@@ -55,7 +55,7 @@ def evaluate(
         behaviour that the mode measures.
 
     Raises:
-        EvaluationError: tensors missing or misplaced, task unknown, data not to be had, documents that differ.
+        EvaluationError: tensors missing or misplaced, a task unknown or without data, documents that differ.
     """
     if plan.mode == "none":
         return skipped(plan, "no evaluation was asked for")
@@ -85,7 +85,7 @@ def _compare_values(
     from .tensors import compare_tensors
 
     if original is None:
-        raise EvaluationError("eval=tensor needs `original`: values are compared in the number type they have")
+        raise EvaluationError("eval=tensor needs `original`: values are compared as they are stored")
     started = time.perf_counter()
     errors = compare_tensors(names, original, restored, progress)
     seconds = {"total": time.perf_counter() - started}
@@ -126,6 +126,8 @@ class _Comparison:
             "original": (original_names, original, "the original"),
             "restored": (names, restored, "the restored model"),
         }
+        # A model was built, so there is a directory; its tokenizer and config move scores as its weights do.
+        self.surroundings = surroundings_digest(directory) if directory else ""
         self.loaded = ""
 
     def load(self, side: str) -> None:
@@ -155,7 +157,7 @@ class _Comparison:
         )
 
     def _scores(self, with_kl: bool) -> tuple[Any, str]:
-        """Score the held-out text; the original's log-likelihoods are cached where no distribution is needed."""
+        """Score the held-out text; without KL, the original's log-likelihoods are cached."""
         from .likelihood import cut_windows, score, texts_of
 
         plan = self.plan
@@ -185,9 +187,11 @@ class _Comparison:
         if self.plan.texts:
             files = [Path(text) for text in self.plan.texts]
         else:
-            from weightbench.zoo import heldout_texts
+            from weightbench.zoo import tasks_directory
 
-            files = [Path(text) for text in heldout_texts()]
+            folder = Path(tasks_directory())
+            domains = [task.stem.removeprefix("wb_bpb_") for task in sorted(folder.glob("wb_bpb_*.yaml"))]
+            files = [folder / f"{domain}.jsonl" for domain in domains]
         for file in files:
             if not file.is_file():
                 raise EvaluationError(f"the held-out text {file} does not exist; set eval.texts")
@@ -226,7 +230,7 @@ class _Comparison:
                 if baseline == "computed":
                     raise
                 # The data on the hub moved on since the baseline was stored.
-                self._warn("the cached baseline is of other documents than the tasks have now; computed again")
+                self._warn("the cached baseline is of other documents than the tasks have; computed again")
                 before, baseline = self._original(tasks, key), "computed"
                 check_pairing(before, after)
 
@@ -255,7 +259,8 @@ class _Comparison:
         # Texts and folders enter as content (`data`), not as paths.
         without = ("mode", "include_path", "texts", "kl_tokens")
         settings = {k: v for k, v in self.plan.settings().items() if k not in without}
-        return baseline_key(self.identity, settings | {"part": list(parts)}, self.versions, data)
+        settings |= {"part": list(parts), "surroundings": self.surroundings}
+        return baseline_key(self.identity, settings, self.versions, data)
 
     def _read_cache(self, key: str) -> Any:
         if self.cache is None:

@@ -63,8 +63,8 @@ class TaskDataError(EvaluationError):
     def __init__(self, task: str, cause: BaseException) -> None:
         self.task = task
         super().__init__(
-            f"the data of lm-eval task {task!r} could not be fetched ({cause}); it needs the Hugging Face hub or "
-            "a filled cache (HF_HOME). Tasks that ship with weightbench need neither: leave eval.tasks empty"
+            f"the data of lm-eval task {task!r} could not be fetched ({cause}); it needs the Hugging Face "
+            "hub or a filled cache (HF_HOME). Tasks that ship with weightbench need neither: eval.tasks=[]"
         )
 
 

@@ -24,7 +24,7 @@ class MetricSamples:
     Attributes:
         task, metric, filter: lm-eval's names.
         kind: how documents make the number: `mean` of scalars; `ratio` of summed log-likelihoods to summed
-            weights; `other` (any function of all documents); `group` (lm-eval's mean over tasks, no documents).
+            weights; `other`, any function of all documents; `group`, lm-eval's mean over tasks.
         value: the number as lm-eval reports it.
         values: per document: a scalar, [log-likelihood, weight], or what the metric's function takes.
         documents: per document "id:hash of the document:hash of the prompt".
@@ -64,6 +64,7 @@ def run_harness(
         answer = simple_evaluate(
             model=lm,
             tasks=tasks.objects,
+            task_manager=tasks.manager,  # without it, lm-eval indexes its 14,000 tasks each time
             num_fewshot=plan.num_fewshot,
             batch_size=plan.batch_size,
             device=plan.device,

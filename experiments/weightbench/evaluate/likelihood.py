@@ -1,9 +1,9 @@
 """KL divergence and perplexity on held-out text, in one pass over each side.
 
-The text is cut into disjoint windows, each begun by the tokenizer's start token, as lm-eval's rolling likelihood
-does. Exact KL needs both distributions of a token at once, and there is one model: so windows go in rounds, as many
-as fit in `_ROUND_BYTES` of the original's logits. In each round the original scores the windows, then the restored
-weights do; loading weights is cheap beside scoring. Softmax and sums are float64.
+The text is cut into disjoint windows, each begun by the tokenizer's start token, as lm-eval's rolling
+likelihood does. Exact KL needs both distributions of a token at once, and there is one model: so windows go
+in rounds, as many as fit in `_ROUND_BYTES` of the original's logits. In each round the original scores the
+windows, then the restored weights do; loading weights is cheap beside scoring. Softmax and sums are float64.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import json
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,13 @@ from numpy.typing import NDArray
 from .errors import EvaluationError
 from .model import CausalModel
 from .paired import ratio_interval
-from .result import Divergence, Interval, Likelihood
+from .result import Divergence, Likelihood
 
 __all__ = ["TokenScores", "Window", "cut_windows", "divergence_of", "likelihood_of", "score", "texts_of"]
 
 Floats = NDArray[np.float64]
 
-_WINDOW = 256  # tokens; long enough for context, short enough that a few thousand tokens are many windows
+_WINDOW = 128  # tokens; long enough for context, short enough that a few thousand tokens are many windows
 _ROUND_BYTES = 256 << 20
 _FORWARD_BYTES = 64 << 20
 
@@ -52,17 +53,30 @@ class TokenScores:
 
 
 def texts_of(paths: Iterable[Path]) -> Iterator[str]:
-    """Yield the documents of text files: a whole file, or each line's "text" of a `.jsonl`."""
-    for path in paths:
-        if path.suffix != ".jsonl":
-            yield path.read_text(encoding="utf-8")
-            continue
-        with path.open(encoding="utf-8") as lines:
-            for number, line in enumerate(lines, start=1):
+    """Yield the documents of text files in turn, one of each file, so that every file contributes early.
+
+    A file is one document, or, with the suffix `.jsonl`, one a line under "text".
+
+    Raises:
+        EvaluationError: a line of a `.jsonl` has no text.
+    """
+    for row in zip_longest(*[_documents(path) for path in paths]):
+        yield from (document for document in row if document is not None)
+
+
+def _documents(path: Path) -> Iterator[str]:
+    if path.suffix != ".jsonl":
+        yield path.read_text(encoding="utf-8")
+        return
+    with path.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, start=1):
+            try:
                 document = json.loads(line)
-                if not isinstance(document, dict) or not isinstance(document.get("text"), str):
-                    raise EvaluationError(f'{path.name}, line {number}: no "text"')
-                yield document["text"]
+            except ValueError as error:
+                raise EvaluationError(f"{path.name}, line {number}: not JSON ({error})") from error
+            if not isinstance(document, dict) or not isinstance(document.get("text"), str):
+                raise EvaluationError(f'{path.name}, line {number}: no "text"')
+            yield document["text"]
 
 
 def cut_windows(
@@ -154,7 +168,7 @@ def _forward(
     label: str,
     progress: Callable[[str], None],
 ) -> Iterator[tuple[Window, Any]]:
-    """Yield each window with its float32 logits (tokens, vocabulary); padding on the right is cut off again."""
+    """Yield each window with its float32 logits (tokens, vocabulary), without the padding on the right."""
     import torch
 
     for first in range(0, len(windows), batch):
@@ -190,7 +204,7 @@ def _compare(original: Any, restored: Any) -> tuple[Floats, NDArray[np.bool_]]:
 
 
 def likelihood_of(scores: TokenScores, seed: int) -> Likelihood:
-    """Reduce to perplexities and the paired difference of the mean log-likelihood (bootstrap over windows)."""
+    """Reduce to perplexities and the paired difference of the mean log-likelihood."""
     weights = np.asarray(scores.windows, dtype=np.float64)
     starts = np.concatenate([[0], np.cumsum(scores.windows)[:-1]])
     sums = [np.add.reduceat(side, starts) for side in (scores.before, scores.after)]
@@ -202,7 +216,7 @@ def likelihood_of(scores: TokenScores, seed: int) -> Likelihood:
         perplexity_before=perplexities[0],
         perplexity_after=perplexities[1],
         difference=float(scores.after.mean() - scores.before.mean()),
-        interval=ratio_interval(sums[0], sums[1], weights, lambda ratio: ratio, seed),
+        interval=ratio_interval(sums[0], sums[1], weights, lambda ratio: ratio, seed, "windows of text"),
     )
 
 
@@ -217,7 +231,8 @@ def divergence_of(scores: TokenScores, seed: int) -> Divergence:
     weights = np.asarray(scores.windows, dtype=np.float64)
     starts = np.concatenate([[0], np.cumsum(scores.windows)[:-1]])
     sums = np.add.reduceat(scores.kl, starts)
-    interval: Interval | None = ratio_interval(np.zeros_like(sums), sums, weights, lambda ratio: ratio, seed)
+    nothing = np.zeros_like(sums)
+    interval = ratio_interval(nothing, sums, weights, lambda ratio: ratio, seed, "windows of text")
     return Divergence(
         tokens=scores.kl.size,
         mean=float(scores.kl.mean()),

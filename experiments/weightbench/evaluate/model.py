@@ -1,7 +1,7 @@
 """One torch model that takes the original's and the restored weights in turn.
 
-The architecture is built once from `config.json`; weights are then copied in place, tensor by tensor, so memory
-holds one model and one tensor, whichever side is being looked at.
+The architecture is built once from `config.json`; weights are then copied in place, tensor by tensor, so
+memory holds one model and one tensor, whichever side is being looked at.
 """
 
 from __future__ import annotations
@@ -42,7 +42,9 @@ class CausalModel:
         from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
         config = AutoConfig.from_pretrained(directory, local_files_only=True)
-        self.torch_model: Any = AutoModelForCausalLM.from_config(config, dtype=getattr(torch, dtype))
+        self.torch_model: Any = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
+            config, dtype=getattr(torch, dtype)
+        )
         if (directory / "generation_config.json").is_file():
             self.torch_model.generation_config = GenerationConfig.from_pretrained(directory)
         self.torch_model.to(device).eval()
@@ -78,7 +80,7 @@ class CausalModel:
                 unknown.append(name)
         if unknown:
             raise UnknownTensorError(unknown, source)
-        # Tied weights share storage; the architecture's first name wins, as in transformers (embedding, not head).
+        # Tied weights share storage; the architecture's first name wins, as in transformers.
         filled: set[int] = set()
         for place, name in sorted(found, key=lambda pair: order[pair[0]]):
             if id(places[place]) not in filled:
@@ -126,13 +128,15 @@ def _copy(place: Any, array: NDArray[Any], name: str, source: str) -> None:
 
     if tuple(place.shape) != array.shape:
         raise EvaluationError(
-            f"tensor {name!r} of {source} has shape {list(array.shape)}, the architecture wants {list(place.shape)}"
+            f"tensor {name!r} of {source} has shape {list(array.shape)}, "
+            f"the architecture wants {list(place.shape)}"
         )
     if place.dtype.is_floating_point:
         if array.dtype.kind in "iub":
             raise NotEvaluable(f"tensor {name!r} holds {array.dtype} codes: a quantised model")
         wide = np.float64 if array.dtype == np.float64 else np.float32
-        owned = np.array(array, dtype=wide, order="C", copy=True)
+        with np.errstate(invalid="ignore"):  # signalling NaNs
+            owned = np.array(array, dtype=wide, order="C", copy=True)
     else:
         owned = np.array(array, order="C", copy=True)
     with torch.no_grad():
@@ -152,11 +156,10 @@ def _refuse_other_architectures(directory: Path) -> None:
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as CAUSAL
 
     architectures = config.get("architectures") or []
-    known = {name for names in CAUSAL.values() for name in ((names,) if isinstance(names, str) else names)}
-    if architectures and not known.intersection(architectures):
+    if architectures and not set(CAUSAL.values()).intersection(architectures):
         raise NotEvaluable(
-            f"{'/'.join(map(str, architectures))} is not a causal language model: it gives no likelihood of text; "
-            "eval=tensor compares its values"
+            f"{'/'.join(map(str, architectures))} is not a causal language model: it gives no likelihood "
+            "of text; eval=tensor compares its values"
         )
     if config["model_type"] not in CAUSAL:
         raise NotEvaluable(f"transformers has no causal language model of type {config['model_type']!r}")

@@ -1,7 +1,7 @@
 """Confidence intervals of paired differences, all at 95 %.
 
-- 0/1 items: Agresti & Min 2005, "Simple improved confidence intervals for comparing matched proportions": Wald
-  with half an item added to each cell of the 2×2 table. Plain Wald says [0, 0] when no item flips, which
+- 0/1 items: Agresti & Min 2005, "Simple improved confidence intervals for comparing matched proportions":
+  Wald with half an item added to each cell of the 2×2 table. Plain Wald says [0, 0] when no item flips, which
   overstates what n items can show.
 - scalars: Student's t of the mean of the differences.
 - ratios of sums (bits per byte, perplexities, KL per token): percentile bootstrap over documents, the same
@@ -56,7 +56,12 @@ def mean_interval(differences: Floats) -> Interval | None:
 
 
 def ratio_interval(
-    before: Floats, after: Floats, weights: Floats, transform: Callable[[Floats], Floats], seed: int
+    before: Floats,
+    after: Floats,
+    weights: Floats,
+    transform: Callable[[Floats], Floats],
+    seed: int,
+    units: str = "documents",
 ) -> Interval | None:
     """Interval of transform(Σafter/Σweights) − transform(Σbefore/Σweights), resampling documents in pairs.
 
@@ -66,6 +71,7 @@ def ratio_interval(
         weights: bytes, words or tokens per document, shape (n,).
         transform: from the ratio to the metric, elementwise.
         seed: of the resampling.
+        units: what is resampled, for the description of the method.
     """
     n = weights.size
     if n < 2:
@@ -77,7 +83,7 @@ def ratio_interval(
         counts = rng.multinomial(n, np.full(n, 1.0 / n), size=min(rows, DRAWS - start)).astype(np.float64)
         total = counts @ weights
         drawn.append(transform(counts @ after / total) - transform(counts @ before / total))
-    return _percentiles(np.concatenate(drawn), f"paired bootstrap over {n} documents, {DRAWS} draws")
+    return _percentiles(np.concatenate(drawn), f"paired bootstrap over {n} {units}, {DRAWS} draws")
 
 
 def aggregate_interval(

@@ -22,10 +22,10 @@ class EvaluationPlan:
         mode: `none`; `tensor` (errors of the values, any model); `kl` (KL divergence and perplexity on text);
             `perplexity` (the same text without keeping distributions); `lm_eval` (tasks, and `kl` beside them
             unless `kl_tokens` is 0).
-        tasks: lm-eval task, group or tag names, patterns with `*`, or YAML paths. Empty: every task of the zoo.
+        tasks: lm-eval task, group or tag names, patterns with `*`, or YAML paths. Empty: all there.
         include_path: folder of task YAMLs. None: the tasks that ship with the zoo.
-        include_defaults: also index lm-eval's own task list (6 s). It is indexed in any case when a task is not
-            found in `include_path`, so `tasks=(arc_easy,)` needs nothing else.
+        include_defaults: also index lm-eval's own task list (6 s). It is indexed in any case when a task is
+            not found in `include_path`, so `tasks=(arc_easy,)` needs nothing else.
         limit: documents per task: a count, or a share when below 1. None: all.
         num_fewshot: examples before each question. None: what the task says.
         batch_size: sequences per forward pass, the same for both models (scores move with it).
@@ -35,7 +35,7 @@ class EvaluationPlan:
         threads: torch intra-op threads.
         dtype: number type the forward pass computes in; weights are widened or rounded to it.
         kl_tokens: tokens scored for KL divergence and perplexity.
-        texts: paths of UTF-8 files (`.jsonl`: one document a line under "text"). Empty: the zoo's held-out text.
+        texts: paths of UTF-8 files (`.jsonl`: one document a line under "text"). Empty: the zoo's.
     """
 
     mode: Mode = "lm_eval"

@@ -43,7 +43,7 @@ class MetricChange:
 
 @dataclass(frozen=True, slots=True)
 class Divergence:
-    """KL(original ‖ restored) of the next-token distribution, nats per token, and agreement of the top choice."""
+    """KL(original ‖ restored) of the next token, in nats per token, and how often the top choice agrees."""
 
     tokens: int
     mean: float
@@ -55,7 +55,7 @@ class Divergence:
 
 @dataclass(frozen=True, slots=True)
 class Likelihood:
-    """Perplexity on held-out text; `difference` and its interval are of the mean log-likelihood, nats per token.
+    """Perplexity on held-out text; `difference` (and interval) is of the mean log-likelihood, nats per token.
 
     A negative difference means that the restored model finds the text less likely.
     """
@@ -107,7 +107,7 @@ class Evaluation:
     warnings: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain JSON values; numbers that JSON cannot hold (NaN, ±Inf) become their names as strings."""
+        """Return plain JSON values; numbers that JSON cannot hold (NaN, ±Inf) become strings."""
         return {key: _plain(value) for key, value in asdict(self).items()}
 
 

@@ -1,10 +1,10 @@
 """The one place that sets what torch, transformers, datasets and lm-eval read from their surroundings.
 
 `quiet_session` fixes threads and seeds and silences progress bars and loggers of the libraries (ours is the
-`progress` callback); `offline` forbids every look at the hub. Offline is only for tasks that ship with us or lie
-in the user's folder: huggingface_hub and datasets read HF_HUB_OFFLINE and HF_DATASETS_OFFLINE when they are first
-imported, so the variables are set before that, and, for a process that imported them earlier, the constants that
-the variables became. Everything is put back afterwards.
+`progress` callback); `offline` forbids every look at the hub. Offline is only for tasks that ship with us or
+lie in the user's folder: huggingface_hub and datasets read HF_HUB_OFFLINE and HF_DATASETS_OFFLINE when they
+are first imported, so the variables are set before that, and, for a process that imported them earlier, the
+constants that the variables became. Everything is put back afterwards.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ import contextlib
 import logging
 import os
 import sys
-from collections.abc import Iterator
-from functools import partial
+from collections.abc import Callable, Iterator
 from typing import Any
 
 __all__ = ["offline", "quiet_session", "without_bars"]
@@ -42,7 +41,7 @@ def offline() -> Iterator[None]:
         try:
             yield
         finally:
-            # What was imported inside has the constant frozen at offline: as the user's environment has it again.
+            # What was imported inside froze the constant at offline: back to the user's environment.
             for module, constant in _OFFLINE_CONSTANTS:
                 if module in sys.modules and module not in imported:
                     setattr(sys.modules[module], constant, asked)
@@ -70,18 +69,28 @@ def quiet_session(threads: int, seed: int) -> Iterator[None]:
 def without_bars() -> Iterator[None]:
     """Within it, lm-eval and datasets draw no progress bars. Imports both."""
     import datasets
-    import lm_eval.api.task
-    import lm_eval.models.huggingface
+    import lm_eval.evaluator
+    import lm_eval.models.huggingface  # noqa: F401 - and with it every module of lm-eval that draws bars
 
     with contextlib.ExitStack() as stack:
         for name in _LOGGERS:  # again: importing the libraries set their own levels
             stack.enter_context(_level(name, logging.ERROR))
-        for module in (lm_eval.api.task, lm_eval.models.huggingface):
-            stack.enter_context(_attribute(module, "tqdm", partial(module.tqdm, disable=True)))
+        for name, module in list(sys.modules.items()):
+            if name.startswith("lm_eval.") and hasattr(module, "tqdm"):
+                stack.enter_context(_attribute(module, "tqdm", _silent(module.tqdm)))
         if not datasets.are_progress_bars_disabled():
             datasets.disable_progress_bars()
             stack.callback(datasets.enable_progress_bars)
         yield
+
+
+def _silent(bar: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a progress bar that draws nothing, whatever its caller says about `disable`."""
+
+    def build(*args: Any, **kwargs: Any) -> Any:
+        return bar(*args, **{**kwargs, "disable": True})
+
+    return build
 
 
 @contextlib.contextmanager

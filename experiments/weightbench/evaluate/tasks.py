@@ -1,4 +1,4 @@
-"""From task names to loaded lm-eval tasks: those that ship as files first, lm-eval's own list when asked for more."""
+"""From task names to loaded lm-eval tasks: the folder's first, then lm-eval's own list."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ __all__ = ["Tasks", "find_tasks", "folder_digest", "task_folder"]
 
 @dataclass(frozen=True)
 class Tasks:
-    """Loaded tasks: `objects` go to lm-eval, `leaves` are the single tasks by name."""
+    """Loaded tasks: `manager` and `objects` go to lm-eval, `leaves` are the single tasks by name."""
 
+    manager: Any
     objects: list[Any]
     leaves: dict[str, Any]
     local: bool
@@ -43,7 +44,7 @@ def task_folder(plan: EvaluationPlan) -> Path:
 
 
 def folder_digest(folder: Path) -> str:
-    """Return a SHA-256 over names and contents of a task folder: a baseline is only good for the same tasks."""
+    """Return a SHA-256 over names and contents: a baseline is only good for the same tasks."""
     digest = hashlib.sha256()
     for file in sorted(folder.rglob("*")):
         if file.is_file() and "__pycache__" not in file.parts:
@@ -84,7 +85,7 @@ def find_tasks(plan: EvaluationPlan, folder: Path, progress: Callable[[str], Non
             progress(f"loading task {name}")
             for kind, found in _load(manager, name).items():
                 loaded[kind].update(found)
-    return Tasks(list(_roots(loaded)), loaded["tasks"], local)
+    return Tasks(manager, list(_roots(loaded)), loaded["tasks"], local)
 
 
 def _known(name: str, manager: Any) -> bool:
