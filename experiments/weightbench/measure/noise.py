@@ -66,9 +66,9 @@ class NoiseProbe:
         )
 
     def flags(self) -> list[str]:
-        """Return what disturbed this process since `start()`, and what was noisy at either end."""
+        """Return what disturbed this process since `start()`, and what was noisy then (or is now)."""
         now = NoiseProbe.start()
-        found = list(dict.fromkeys((*self.before, *now.before)))
+        found = list(self.before or now.before)
         seconds = max(now.at - self.at, 1e-3)
         switches = now.switches - self.switches
         # Two in a short measurement are nothing; a rate needs a count behind it.
