@@ -10,13 +10,15 @@ import dataclasses
 from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, TypeVar
 
 from .blob import Bytes, parse_blob
 from .codec import Array, Codec
-from .errors import ConfigError, CorruptBlobError, UnknownNameError, nearest_names
+from .errors import ConfigError, CorruptBlobError, UnknownNameError, WeightCodecsError, nearest_names
 
-__all__ = ["codec_class", "decode", "get_codec", "list_codecs", "register_codec"]
+__all__ = ["codec_class", "configuration_packages", "decode", "get_codec", "list_codecs", "register_codec"]
 
 GROUP = "weightcodecs.codecs"
 
@@ -65,7 +67,12 @@ def codec_class(name: str) -> type[Codec]:
     if name in _registered:
         return _registered[name]
     if name in _installed():
-        found = _installed()[name].load()
+        try:
+            found = _installed()[name].load()
+        except WeightCodecsError:
+            raise
+        except Exception as error:  # whatever somebody else's package raises while it is imported
+            raise ConfigError(f"codec {name!r} is installed but cannot be loaded: {error!r}") from error
         if not (isinstance(found, type) and issubclass(found, Codec)) or found.name != name:
             raise ConfigError(f"the entry point {name!r} in group {GROUP} is not a codec class of that name")
         return found
@@ -75,8 +82,8 @@ def codec_class(name: str) -> type[Codec]:
 def get_codec(name: str, **config: Any) -> Codec:
     """Return a configured codec.
 
-    Raises `UnknownNameError` for a name or option that does not exist, `ConfigError` for a bad value and
-    `MissingExtraError` if the codec needs a package that is not installed.
+    Raises `UnknownNameError` for a name that does not exist, `ConfigError` for an unknown option or a bad
+    value and `MissingExtraError` if the codec needs a package that is not installed.
     """
     cls = codec_class(name)
     options = [field.name for field in dataclasses.fields(cls)]
@@ -88,6 +95,18 @@ def get_codec(name: str, **config: Any) -> Codec:
                 + (f"did you mean {near[0]!r}?" if near else f"it has: {', '.join(options) or 'none'}")
             )
     return cls(**config)
+
+
+def configuration_packages() -> list[str]:
+    """Return the top-level packages that bring codecs and have a folder ``conf`` for Hydra; imports none."""
+    packages = {point.module.partition(".")[0] for point in _installed().values()}
+    return sorted(name for name in packages if _has_configuration(name))
+
+
+def _has_configuration(package: str) -> bool:
+    spec = find_spec(package)
+    places = (spec.submodule_search_locations or []) if spec else []
+    return any((Path(place) / "conf").is_dir() for place in places)
 
 
 def decode(

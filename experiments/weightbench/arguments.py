@@ -1,0 +1,88 @@
+"""What stands between the command line and Hydra: weights named by path or hub id, and errors in one line.
+
+``model=/path/to/folder`` and ``model=org/name`` are no options of a Hydra group. Each such value is given an
+option of its own under a safe name before Hydra looks, so that it also works inside a sweep's list. Hydra's
+own errors are turned into one line with the nearest valid names.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins
+from hydra.errors import MissingConfigException
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+from omegaconf import DictConfig
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+
+from weightcodecs.errors import nearest_names
+from weightcodecs.registry import configuration_packages
+
+__all__ = ["name_models", "one_line", "register_search_path"]
+
+_HUB_ID = re.compile(r"[\w][\w.-]*/[\w][\w.-]*")
+
+
+def name_models(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments with every path or hub id after ``model=`` replaced by an option made for it."""
+    return [_named(argument) if argument.startswith("model=") else argument for argument in arguments]
+
+
+def _named(argument: str) -> str:
+    key, _, values = argument.partition("=")
+    return f"{key}={','.join(map(_option, values.split(',')))}"
+
+
+def _option(value: str) -> str:
+    text = value.strip().strip("'\"")
+    if text.startswith(("/", ".", "~")) or (not _HUB_ID.fullmatch(text) and Path(text).exists()):
+        path = str(Path(text).expanduser().absolute())
+        node = {"kind": "local", "path": path, "dequantize": False}
+    elif _HUB_ID.fullmatch(text):
+        node = {"kind": "hub", "repository": text, "revision": "main"}
+    else:
+        return value
+    node |= {"name": "", "note": "", "base": None, "family": "", "dtype": None}
+    option = f"{node['kind']}_{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    ConfigStore.instance().store(option, node, group="model")
+    return option
+
+
+class _CodecConfigurations(SearchPathPlugin):
+    """Lets an installed codec bring its YAML: the folder ``conf`` beside its module."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        for package in configuration_packages():
+            search_path.append(provider="weightcodecs", path=f"pkg://{package}.conf")
+
+
+def register_search_path() -> None:
+    """Let Hydra find the YAML of codecs that other packages bring."""
+    Plugins.instance().register(_CodecConfigurations)
+
+
+def one_line(error: Exception) -> str:
+    """Return Hydra's or OmegaConf's complaint in one line, with the nearest valid names."""
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file is not None:
+        group, _, name = str(error.missing_cfg_file).rpartition("/")
+        return _unknown(group or "config", name, [str(option) for option in error.options or []])
+    cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
+    if isinstance(cause, ConfigAttributeError | ConfigKeyError) and isinstance(cause.parent_node, DictConfig):
+        where = str(cause.full_key or cause.key).rpartition(".")[0]
+        return _unknown(
+            f"option of {where or 'the run'}", str(cause.key), [str(k) for k in cause.parent_node]
+        )
+    lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
+    place = next((line.partition(":")[2].strip() for line in lines if line.startswith("full_key:")), "")
+    return f"{place}: {lines[0]}" if place else (lines[0] if lines else type(cause).__name__)
+
+
+def _unknown(kind: str, name: str, known: Sequence[str]) -> str:
+    near = nearest_names(name, known)
+    hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"known: {', '.join(sorted(known))}"
+    return f"unknown {kind} {name!r}; {hint}"

@@ -1,0 +1,105 @@
+"""The command line: one call of `run` is one cell. Prints for people; keeps the exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+
+from weightbench import console
+from weightbench.arguments import name_models, one_line, register_search_path
+from weightbench.errors import WeightbenchError
+from weightbench.models import ModelError
+from weightbench.request import Request, open_requested, register_schema, request_of
+from weightbench.rows import Row, Status, done
+from weightbench.runner import Limits, run_cell
+from weightbench.runner.limits import default_memory_bytes
+from weightbench.store import Store, identity
+from weightcodecs import WeightCodecsError
+
+__all__ = ["main", "run"]
+
+FAILED, WRONG_INPUT = 1, 2
+CELL = "weightbench.cell:run"
+
+_worst = 0
+
+
+def main(entry: Callable[[], Any]) -> int:
+    """Let Hydra compose the configuration and call `run`; return the process's exit code.
+
+    Returns:
+        0 if every cell is done, 1 if one failed, 2 if the input was wrong (said in one line, no traceback).
+    """
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of printing, and `one_line` prints
+    register_schema()
+    register_search_path()
+    sys.argv[1:] = name_models(sys.argv[1:])
+    try:
+        entry()
+    except (HydraException, OmegaConfBaseException) as error:
+        return _complain(one_line(error))
+    except KeyboardInterrupt:
+        print("\ninterrupted; what was finished is kept, the same command goes on", file=sys.stderr)
+        return 130
+    return _worst
+
+
+def run(config: Any) -> None:
+    """Run one composed configuration: look it up, run it if it must run, print its row."""
+    try:
+        request = request_of(config)
+        model = open_requested(request)
+        cell = request.cell(model.name, model.revision())
+        store = Store(Path(request.results))
+        if request.dry_run:
+            _dry_run(cell, store)
+            return
+        row = _row(request, config, cell, store)
+    except (WeightbenchError, WeightCodecsError, ModelError) as error:
+        _complain(str(error))
+        return
+    console.print_row(row, store.root)
+    if row.status not in (Status.OK, Status.SKIPPED):
+        _remember(FAILED)
+
+
+def _row(request: Request, config: Mapping[str, Any], cell: Mapping[str, Any], store: Store) -> Row:
+    memory = request.limits.memory_gb
+    limits = Limits(
+        timeout_s=request.limits.timeout_s,
+        memory_bytes=int(memory * 1e9) if memory else default_memory_bytes(),
+    )
+    console.print_cell(cell)
+    with console.progress() as show:
+        return run_cell(
+            cell,
+            CELL,
+            store,
+            argument={**config, "results": str(store.root.absolute())},
+            force=request.force,
+            limits=limits,
+            progress=show,
+        )
+
+
+def _dry_run(cell: Mapping[str, Any], store: Store) -> None:
+    row = store.get(identity(cell))
+    state = "to run" if row is None else (row.status if done(row) else f"to run again (was: {row.status})")
+    console.print_plan(cell, state)
+
+
+def _complain(line: str) -> int:
+    print(f"error: {' '.join(line.split())}", file=sys.stderr)
+    return _remember(WRONG_INPUT)
+
+
+def _remember(code: int) -> int:
+    global _worst
+    _worst = max(_worst, code)
+    return code

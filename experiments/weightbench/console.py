@@ -1,0 +1,191 @@
+"""What a person sees on the screen: the cell, how far it is, and its row as a short table."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from weightbench.rows import Row, Status
+from weightbench.runner import Progress
+
+__all__ = ["print_cell", "print_plan", "print_row", "progress", "title"]
+
+LABEL = 15
+
+
+def title(cell: Mapping[str, Any]) -> str:
+    """Return a cell in a few words: codec with its options, model, granularity."""
+    codec = cell["codec"]
+    options = ", ".join(
+        f"{k}={v}" for k, v in codec.items() if k not in ("name", "version") and v is not None
+    )
+    model = cell["model"]
+    dtype = f" as {model['dtype']}" if model["dtype"] else ""
+    kind = cell["granularity"]["kind"]
+    return f"{codec['name']}({options}) on {model['name']}{dtype}, granularity {kind}"
+
+
+def print_cell(cell: Mapping[str, Any]) -> None:
+    """Say what is about to run."""
+    print(f"\n{title(cell)}", flush=True)
+
+
+def print_plan(cell: Mapping[str, Any], state: str) -> None:
+    """Say what would be done with a cell (dry run)."""
+    print(f"{state:<12} {title(cell)}; measure {cell['measure']['name']}, eval {cell['eval']['mode']}")
+
+
+@contextmanager
+def progress() -> Iterator[Callable[[Progress], None]]:
+    """Give a function that shows progress: a bar on a terminal, a line for each step elsewhere."""
+    terminal = sys.stderr.isatty()
+    bar = tqdm(disable=not terminal, bar_format="  {desc:<34} {percentage:3.0f}%|{bar:24}| {n:.0f}/{total:.0f} "
+               "{unit} [{elapsed}<{remaining}]", leave=False)  # fmt: skip
+    last = ""
+
+    def show(step: Progress) -> None:
+        nonlocal last
+        if step.message != last:
+            last = step.message
+            if terminal:
+                bar.reset(total=step.total or 1)
+                bar.set_description_str(step.message, refresh=False)
+            else:
+                print(f"  … {step.message}", file=sys.stderr, flush=True)
+        bar.total, bar.unit = step.total or 1, step.unit
+        bar.n = min(step.done, bar.total)
+        bar.refresh()
+
+    try:
+        yield show
+    finally:
+        bar.close()
+
+
+def print_row(row: Row, root: Path) -> None:
+    """Print a row as a table of a dozen lines, and where it was written."""
+    where = root / "cells" / f"{row.id}.json"
+    if row.status is not Status.OK:
+        print(f"{row.status}: {title(row.cell)}: {row.reason}")
+        if row.error and row.status is Status.FAILED:
+            print(f"{'':{LABEL}}{row.error.get('type')}: {row.error.get('message')}")
+        _line("row", f"{where} (has the details)")
+        return
+    for label, text in _lines(row):
+        _line(label, text)
+    _line("row", str(where))
+    for name in row.artifacts:
+        _line("picture", str(root / name))
+
+
+def _line(label: str, text: str) -> None:
+    print(f"{label:<{LABEL}}{text}")
+
+
+def _lines(row: Row) -> Iterator[tuple[str, str]]:
+    result: Mapping[str, Any] = row.result
+    model, sizes, speed, error = result["model"], result["sizes"], result["speed"], result["error"]
+    formats = ", ".join(f"{f['parameters']:,} {name}" for name, f in model["formats"].items())
+    yield "model", f"{model['name']}: {model['tensors']} tensors, {formats}"
+    if model["note"]:
+        yield "note", model["note"]
+    yield "granularity", f"{row.cell['granularity']['kind']}, {sizes['units']:,} units"
+    yield (
+        "size",
+        f"raw {sizes['raw_bytes']:,} B → stored {sizes['stored_bytes']:,} B   ratio {sizes['ratio']:.4f}",
+    )
+    yield (
+        "",
+        "   ".join(
+            f"{part} {sizes[f'{part}_bytes']:,} B" for part in ("payload", "side", "literals", "index")
+        ),
+    )
+    for name, reason in sizes["passed_through"].items():
+        yield "", f"{name} stored raw: {reason}"
+    for what in ("encode", "decode", "memcpy_fresh", "memcpy_reused"):
+        if speed[what]:
+            yield what.replace("_", " "), _speed(speed[what], speed["single_round"])
+    for flag in speed["flags"]:
+        yield "", f"! {flag}"
+    yield "error", _error(error)
+    yield from _evaluation(result["evaluation"])
+
+
+def _speed(speed: Mapping[str, Any], single: bool) -> str:
+    if speed["mb_per_s"] is None:
+        return "no bytes"
+    rate = speed["mb_per_s"]
+    text = f"{rate['median']:,.0f} MB/s"
+    if single:
+        text += "  (one round)"
+    elif rate["ci_low"] is not None:
+        text += f"  [{rate['ci_low']:,.0f}, {rate['ci_high']:,.0f}]"
+    share = speed["share_of_memcpy_fresh"]
+    return text + (f"   {share['median']:.3g} × memcpy" if share else "")
+
+
+def _error(error: Mapping[str, Any]) -> str:
+    if error["bit_exact"]:
+        return "bit-exact, every round verified" if error["values"] else "no values"
+    bounds = ", ".join(_bound(name, bound) for name, bound in error["bounds"].items())
+    share = f" ({error['max_bound_share']:.3g} of the bound)" if error["max_bound_share"] is not None else ""
+    return (
+        f"largest {error['max_abs_error']:.3g}{share}; bound {bounds}; "
+        f"RMSE {error['rmse']:.3g}; {error['exact_share']:.1%} of values exact"
+    )
+
+
+def _bound(name: str, bound: Mapping[str, float]) -> str:
+    parts = [f"{kind} {value:.3g}" for kind, value in bound.items() if value]
+    return f"{name} {' or '.join(parts) or 'exact'}"
+
+
+def _evaluation(evaluation: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    if evaluation["status"] == "skipped":
+        yield "accuracy", f"not evaluated: {evaluation['reason']}"
+        return
+    for change in evaluation["changes"]:
+        yield "accuracy", _change(change)
+    if divergence := evaluation["divergence"]:
+        yield (
+            "KL",
+            (
+                f"{divergence['mean']:.3g} nats/token (p99 {divergence['p99']:.3g}, max {divergence['max']:.3g}); "
+                f"same top choice {divergence['top1_agreement']:.2%} of {divergence['tokens']:,} tokens"
+            ),
+        )
+    if likelihood := evaluation["likelihood"]:
+        yield (
+            "perplexity",
+            (
+                f"{likelihood['perplexity_before']:.4f} → {likelihood['perplexity_after']:.4f}; log-likelihood "
+                f"{likelihood['difference']:+.2g}{_interval(likelihood['interval'])} nats/token"
+            ),
+        )
+    if tensors := evaluation["tensors"]:
+        yield (
+            "tensors",
+            (
+                f"max |error| {tensors['max_abs']:.3g}, RMSE {tensors['rmse']:.3g}, "
+                f"{tensors['changed']:,} of {tensors['values']:,} values changed"
+            ),
+        )
+
+
+def _change(change: Mapping[str, Any]) -> str:
+    text = (
+        f"{change['task']} {change['metric']}: {change['before']:.4f} → {change['after']:.4f}, "
+        f"{change['difference']:+.4f}{_interval(change['interval'])} (n={change['n']}, paired"
+    )
+    if change["gained"] is not None:
+        text += f"; {change['gained']} gained, {change['lost']} lost"
+    return text + ")"
+
+
+def _interval(interval: Mapping[str, Any] | None) -> str:
+    return f" [{interval['low']:+.2g}, {interval['high']:+.2g}]" if interval else ""

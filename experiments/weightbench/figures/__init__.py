@@ -1,0 +1,1 @@
+"""Figures: functions from rows to Matplotlib figures. Nothing here measures anything."""

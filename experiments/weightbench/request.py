@@ -1,0 +1,226 @@
+"""A request: what the user asked for, as frozen values, and the cell it stands for.
+
+Hydra composes YAML and command line into plain values; `request_of` turns them into these dataclasses and
+refuses what does not fit. The schema that Hydra checks against is made from the same dataclasses
+(`register_schema`), so that a misspelt key or a wrong type is refused before anything runs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from types import UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from weightbench.canonical import plain
+from weightbench.errors import WeightbenchError
+from weightbench.evaluate import EvaluationPlan
+from weightbench.granularity import Granularity
+from weightbench.measure.plan import MeasurePlan
+from weightbench.models import (
+    HubSource,
+    LocalSource,
+    Model,
+    ModelSource,
+    SyntheticSource,
+    WheelSource,
+    ZooSource,
+    cast,
+    open_model,
+)
+from weightcodecs import FORMATS, Codec, UnknownNameError, get_codec
+from weightcodecs.errors import nearest_names
+from weightcodecs.typed_fields import first_misfit
+
+__all__ = ["BadRequestError", "ModelRequest", "Request", "open_requested", "register_schema", "request_of"]
+
+SOURCES: dict[str, type[Any]] = {
+    "zoo": ZooSource,
+    "local": LocalSource,
+    "hub": HubSource,
+    "wheel": WheelSource,
+    "synthetic": SyntheticSource,
+}
+WORKLOADS = ("single",)
+
+T = TypeVar("T")
+
+
+class BadRequestError(WeightbenchError):
+    """The configuration asks for something that does not exist or does not fit; one line for the user."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRequest:
+    """Which weights.
+
+    Attributes:
+        source: where they come from.
+        dtype: the float format to cast them to, or None for their own.
+    """
+
+    source: ModelSource
+    dtype: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class LimitsRequest:
+    """What a cell may take: wall-clock seconds, and memory in GB (10^9 bytes; None: nine tenths of all)."""
+
+    timeout_s: float = 3600.0
+    memory_gb: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One cell to run, and how to run it.
+
+    `codec`, `model`, `workload`, `granularity`, `dedup`, `measure` and `evaluation` make up the cell; the
+    rest says where results go and what a run may take, and is no part of the cell's identity.
+    """
+
+    codec: Codec
+    model: ModelRequest
+    workload: str
+    granularity: Granularity
+    dedup: bool
+    measure: MeasurePlan
+    evaluation: EvaluationPlan
+    limits: LimitsRequest
+    results: str
+    force: bool
+    dry_run: bool
+
+    def cell(self, name: str, revision: str) -> dict[str, Any]:
+        """Return the cell in plain values: its canonical JSON is its identity.
+
+        Args:
+            name: what the model is called.
+            revision: identity of the model's content.
+        """
+        cell = {
+            "codec": {"name": self.codec.name, "version": self.codec.version, **self.codec.config()},
+            "model": {"name": name, "revision": revision, "dtype": self.model.dtype},
+            "workload": {"kind": self.workload},
+            "granularity": asdict(self.granularity),
+            "dedup": self.dedup,
+            "measure": asdict(self.measure),
+            "eval": self.evaluation.settings(),
+        }
+        return plain(cell, finite=True, where="cell")  # type: ignore[return-value]
+
+
+def request_of(config: Mapping[str, Any]) -> Request:
+    """Turn a composed configuration into a request.
+
+    Raises:
+        BadRequestError: a value is of the wrong type, or names something that does not exist.
+        WeightCodecsError: the codec's own refusal (unknown name, bad option, extra not installed).
+    """
+    codec = dict(config["codec"])
+    workload = config["workload"]["kind"]
+    if workload not in WORKLOADS:
+        raise BadRequestError(str(UnknownNameError("workload", str(workload), WORKLOADS)))
+    return Request(
+        codec=get_codec(str(codec.pop("name", None)), **codec),
+        model=_model_request(dict(config["model"])),
+        workload=workload,
+        granularity=_build(Granularity, config["granularity"], "granularity"),
+        dedup=config["dedup"],
+        measure=_build(MeasurePlan, config["measure"], "measure"),
+        evaluation=_build(EvaluationPlan, config["eval"], "eval"),
+        limits=_build(LimitsRequest, config["limits"], "limits"),
+        results=config["results"],
+        force=config["force"],
+        dry_run=config["dry_run"],
+    )
+
+
+def open_requested(request: Request) -> Model:
+    """Open the model that a request names, cast if it asks for another float format; raises `ModelError`."""
+    model = open_model(request.model.source)
+    return cast(model, request.model.dtype) if request.model.dtype else model
+
+
+def _model_request(config: dict[str, Any]) -> ModelRequest:
+    kind = config.pop("kind", None)
+    if kind not in SOURCES:
+        raise BadRequestError(str(UnknownNameError("kind of model", str(kind), SOURCES)))
+    dtype = config.get("dtype") if kind == "synthetic" else config.pop("dtype", None)
+    floats = [name for name, format in FORMATS.items() if format.is_float]
+    if dtype is not None and dtype not in floats:
+        raise BadRequestError(str(UnknownNameError("dtype", str(dtype), floats)))
+    source = _build(SOURCES[kind], config, "model")
+    return ModelRequest(source, None if kind == "synthetic" else dtype)
+
+
+def _build(cls: type[T], values: Mapping[str, Any], where: str) -> T:
+    """Make a dataclass from plain values, with lists turned to tuples and every type checked."""
+    fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    for key in values:
+        if key not in fields:
+            near = nearest_names(key, fields)
+            hint = f"did you mean {near[0]!r}?" if near else f"it has: {', '.join(fields)}"
+            raise BadRequestError(f"{where} has no option {key!r}; {hint}")
+    try:
+        made = cls(**{key: _frozen(value) for key, value in values.items()})
+    except (TypeError, ValueError) as error:
+        raise BadRequestError(f"{where}: {error}") from None
+    if misfit := first_misfit(made):
+        raise BadRequestError(f"{where}.{misfit}")
+    return made
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(map(_frozen, value)) if isinstance(value, list) else value
+
+
+def register_schema() -> None:
+    """Register the schema of conf/config.yaml with Hydra's ConfigStore under the name ``request``."""
+    from hydra.core.config_store import ConfigStore
+
+    schema = dataclasses.make_dataclass(
+        "RequestSchema",
+        [
+            ("codec", dict[str, Any]),
+            ("model", dict[str, Any]),
+            ("workload", dict[str, Any]),
+            ("granularity", _schema(Granularity)),
+            ("measure", _schema(MeasurePlan)),
+            ("eval", _schema(EvaluationPlan)),
+            ("limits", _schema(LimitsRequest)),
+            ("dedup", bool, field(default=False)),
+            ("results", str, field(default="results")),
+            ("force", bool, field(default=False)),
+            ("dry_run", bool, field(default=False)),
+        ],
+        kw_only=True,
+    )
+    ConfigStore.instance().store("request", schema)
+
+
+def _schema(cls: type[Any]) -> type[Any]:
+    """Return a dataclass with the fields of `cls` in types that OmegaConf knows, and the same defaults."""
+    types = get_type_hints(cls)
+    made: list[Any] = []
+    for item in dataclasses.fields(cls):
+        default = item.default
+        value = (
+            field(default_factory=lambda d=default: list(d))
+            if isinstance(default, tuple)
+            else field(default=default)
+        )  # type: ignore[misc]
+        made.append((item.name, _omegaconf_type(types[item.name]), value))
+    return dataclasses.make_dataclass(f"{cls.__name__}Schema", made)
+
+
+def _omegaconf_type(wanted: Any) -> Any:
+    origin, options = get_origin(wanted), get_args(wanted)
+    if origin is Literal:
+        return str
+    if origin is tuple:
+        return list[options[0]]  # type: ignore[valid-type]
+    if origin in (Union, UnionType):
+        return _omegaconf_type(options[0]) | None
+    return wanted
