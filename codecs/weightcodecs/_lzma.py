@@ -13,7 +13,9 @@ from .errors import ConfigError, CorruptBlobError
 __all__ = ["Xz"]
 
 _MAX_EXPANSION = 1 << 14
-_MEMORY_LIMIT = 256 << 20  # the dictionary of preset 9 is 64 MiB
+_PRESET_DICTIONARY = [18, 20, 21, 22, 22, 23, 23, 24, 25, 26]  # log2, as `man xz` lists them
+_MIN_DICTIONARY = 4 << 10
+_DECODER_MEMORY = 1 << 20  # beside the dictionary
 
 
 @dataclass(frozen=True)
@@ -34,14 +36,19 @@ class Xz(ByteCodec):
 
     def compress(self, data: memoryview, threads: int = 1) -> bytes:
         """Return one .xz stream; the blob has a checksum, so the stream needs none."""
-        return lzma.compress(data, check=lzma.CHECK_NONE, preset=self.preset)
+        # A dictionary larger than the data finds nothing more, and a decoder must allocate it.
+        size = min(1 << _PRESET_DICTIONARY[self.preset], max(len(data), _MIN_DICTIONARY))
+        filters = [{"id": lzma.FILTER_LZMA2, "preset": self.preset, "dict_size": size}]
+        return lzma.compress(data, check=lzma.CHECK_NONE, filters=filters)
 
     def decompress(self, data: memoryview, nbytes: int, threads: int = 1) -> Bytes:
         """Decode one stream of exactly `nbytes`."""
         if nbytes > len(data) * _MAX_EXPANSION:
             raise CorruptBlobError(f"xz: {len(data)} bytes cannot hold {nbytes}")
         try:
-            decoder = lzma.LZMADecompressor(format=lzma.FORMAT_XZ, memlimit=_MEMORY_LIMIT)
+            # The container rounds a dictionary's size up by less than a half.
+            limit = 2 * max(nbytes, _MIN_DICTIONARY) + _DECODER_MEMORY
+            decoder = lzma.LZMADecompressor(format=lzma.FORMAT_XZ, memlimit=limit)
             out = decoder.decompress(data, nbytes + 1)
         except lzma.LZMAError as error:
             raise CorruptBlobError(f"xz: {error}") from None

@@ -9,7 +9,7 @@ library becomes a blob by appending a few bytes, without a copy, and so that a p
              ndim u8, then each dimension as a varint
              codec parameters (varint length, bytes)
              16-byte XXH3-128 of the reference, if flagged
-    tail     footer length u16 · XXH3-64 of all bytes before it u64 · magic b"WCB1"
+    tail     footer length u16 · XXH3-64 of all bytes before it, the length included, u64 · magic b"WCB1"
 
 The checksum finds accidents (cut, flipped or mixed-up bytes) in one pass at memory speed; it is not a
 signature. Decoders therefore check every size again. Format: ours.
@@ -46,9 +46,9 @@ Bytes: TypeAlias = bytes | bytearray | memoryview | NDArray[np.uint8]
 Blob: TypeAlias = bytes | memoryview
 
 MAGIC = b"WCB1"
-_TAIL = struct.Struct("<HQ4s")
+_TAIL, _LENGTH = struct.Struct("<HQ4s"), struct.Struct("<H")
 _RAW, _REFERENCE = 1, 2
-_MAX_DIMENSIONS = 32
+_MAX_DIMENSIONS = 64  # NumPy's own limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +80,10 @@ def byte_view(data: Bytes | NDArray[Any]) -> memoryview:
     if isinstance(data, np.ndarray):
         data = data.reshape(-1).view(np.uint8)
     view = memoryview(data)  # type: ignore[arg-type]
+    if not view.c_contiguous:
+        return memoryview(view.tobytes())
+    if view.nbytes == 0:  # cast refuses a zero in the shape
+        return memoryview(b"")
     return view if view.itemsize == 1 and view.ndim == 1 else view.cast("B")
 
 
@@ -120,7 +124,7 @@ def varint(value: int) -> bytes:
 
 
 def read_varint(data: bytes, at: int) -> tuple[int, int]:
-    """Return the varint at `at` and the position behind it; `CorruptBlobError` if it is cut or over 64 bits."""
+    """Return the varint at `at` and the position behind it; `CorruptBlobError` if it is cut or too long."""
     value = shift = 0
     while True:
         if at >= len(data) or shift > 63:
@@ -166,7 +170,7 @@ def seal(
     )
     digest = xxhash.xxh3_64(body)
     del body  # an exported view would keep the stream from growing
-    digest.update(footer)
+    digest.update(footer + _LENGTH.pack(len(footer)))
     footer += _TAIL.pack(len(footer), digest.intdigest(), MAGIC)
     if isinstance(payload, BlobBuffer):
         return payload.sealed(footer)
@@ -186,7 +190,7 @@ def parse_blob(blob: Bytes) -> BlobInfo:
     end = len(view) - _TAIL.size
     if length > end:
         raise CorruptBlobError("the blob's footer is longer than the blob; it was cut short")
-    if xxhash.xxh3_64(view[:end]).intdigest() != checksum:
+    if xxhash.xxh3_64(view[: end + _LENGTH.size]).intdigest() != checksum:
         raise CorruptBlobError("the blob's checksum does not match; it was altered or cut")
     return _parse_footer(bytes(view[end - length : end]), view[: end - length])
 
@@ -200,7 +204,7 @@ def _parse_footer(footer: bytes, payload: memoryview) -> BlobInfo:
     except (ValueError, IndexError, UnicodeDecodeError):
         raise CorruptBlobError("the blob's description cannot be read") from None
     format = format_with_code(code)
-    if format is None or flags > 3 or ndim > _MAX_DIMENSIONS:
+    if format is None or flags > 3 or ndim > _MAX_DIMENSIONS or version == 0:
         raise CorruptBlobError("the blob's description names an unknown number format, flag or dimension")
     at += 1
     shape: list[int] = []
@@ -212,7 +216,8 @@ def _parse_footer(footer: bytes, payload: memoryview) -> BlobInfo:
     at += length
     reference = footer[at : at + 16] if flags & _REFERENCE else None
     at += 16 if flags & _REFERENCE else 0
-    if at != len(footer) or prod(shape) * format.nbytes >= 1 << 62:
+    # An empty array's other dimensions count too: NumPy multiplies them.
+    if at != len(footer) or prod(max(size, 1) for size in shape) * format.nbytes >= 1 << 62:
         raise CorruptBlobError("the blob's description does not add up")
     return BlobInfo(codec, version, format, tuple(shape), bool(flags & _RAW), parameters, reference, payload)
 

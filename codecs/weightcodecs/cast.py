@@ -62,7 +62,7 @@ class Cast(ArrayCodec):
             return None
         narrow_format = get_format(self.to)
         with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-            narrow = values.astype(narrow_format.dtype)
+            narrow = _rounded_once(values, narrow_format).astype(narrow_format.dtype)
             back = narrow.astype(format.dtype)
             unlike = values.view(format.bits_dtype) != back.view(format.bits_dtype)
             odd = np.flatnonzero(unlike & ~(np.isfinite(values) & np.isfinite(back)))
@@ -77,6 +77,8 @@ class Cast(ArrayCodec):
         narrow_format = format_with_code(info.parameters[0]) if info.parameters else None
         if narrow_format is None or not narrow_format.is_float or not info.format.is_float:
             raise CorruptBlobError("cast: the parameters name no float format")
+        if narrow_format.bits >= info.format.bits:
+            raise CorruptBlobError(f"cast: {narrow_format.name} is not narrower than {info.format.name}")
         exceptions, at = read_varint(info.parameters, 1)
         size = info.count * narrow_format.nbytes
         listed = exceptions_nbytes(info.count, exceptions, info.format.nbytes)
@@ -88,3 +90,22 @@ class Cast(ArrayCodec):
             target[...] = narrow
         restore_exceptions(target, exceptions, info.payload[size:])
         return target
+
+
+def _rounded_once(values: Array, narrow: FloatFormat) -> Array:
+    """Return `values` such that casting them to `narrow` rounds once.
+
+    ml_dtypes casts float64 by way of float32, which rounds twice: a value just above a tie of the narrow
+    format becomes the tie first. Rounding to odd on the way (Boldo and Melquiond, "When double rounding is
+    odd", 2005) keeps the last bit as a witness, and float32 has more than the two bits beyond any of them
+    that this needs.
+    """
+    if values.dtype != np.float64 or narrow.nbytes * 8 >= 32 or narrow.name == "float16":
+        return values
+    near = values.astype(np.float32)
+    bits = near.view(np.uint32)
+    inexact = np.isfinite(near) & (near != values)
+    # Towards zero first: a magnitude that was rounded up is one pattern less. Then the last bit is set.
+    bits -= (inexact & (np.abs(near) > np.abs(values))).astype(np.uint32)
+    bits |= inexact
+    return near

@@ -82,18 +82,18 @@ class Codec(ABC):
             raise ConfigError(f"{self.name}: {misfit}")
         self.validate()
 
-    def validate(self) -> None:
+    def validate(self) -> None:  # noqa: B027
         """Raise `ConfigError` if the configuration is not valid. Codecs with limits override this."""
 
     def config(self) -> dict[str, Any]:
         """Return the configuration: `get_codec(codec.name, **codec.config()) == codec`."""
         return dataclasses.asdict(self)
 
-    def error_bound(self, format: FloatFormat) -> ErrorBound:  # noqa: ARG002
+    def error_bound(self, format: FloatFormat) -> ErrorBound:
         """Return how far a decoded value of this format may be from the original."""
         return EXACT
 
-    def unsupported(self, format: FloatFormat) -> str | None:  # noqa: ARG002
+    def unsupported(self, format: FloatFormat) -> str | None:
         """Return why arrays of this format are refused, or None if they are taken."""
         return None
 
@@ -150,6 +150,9 @@ class Codec(ABC):
                 f"the blob was written by {info.codec!r} version {info.version}, not by {self.name!r} "
                 f"(up to version {self.version}); use weightcodecs.decode"
             )
+        if (info.reference is not None) != self.needs_reference:
+            wanted = "has" if self.needs_reference else "has no"
+            raise CorruptBlobError(f"a blob of {self.name} {wanted} reference digest")
         target = None if out is None else _checked_out(out, info)
         base = self._decoding_reference(info, reference)
         if info.raw or info.count == 0:

@@ -1,5 +1,5 @@
-"""elf: exponent-less floats (Su et al., "Everything You Always Wanted to Know About Storage Compressibility of
-Pre-Trained ML Models but Were Afraid to Ask", PVLDB 17(8), 2024).
+"""elf: exponent-less floats (Su et al., "Everything You Always Wanted to Know About Storage Compressibility
+of Pre-Trained ML Models but Were Afraid to Ask", PVLDB 17(8), 2024).
 
 |w| < 1 is moved into [1, 2), where the exponent is a constant and need not be stored: what remains is the
 mantissa and the sign, 24 of 32, 11 of 16 or 53 of 64 bits. The one rounding makes it error-bounded, by half
@@ -13,15 +13,14 @@ release does (interleaved, exceptions taken out, 32-bit positions, its guards, �
 keep fewer bits for an error bound of the user's choice, and can end in an entropy stage, which the papers'
 framework runs afterwards (zstd-3) and which gains more on planes.
 
-Format of a payload, fast: bit planes (rest_bytes) · byte planes, high first (each as it is, or as a zstd frame
-if that is smaller) · exception list. Paper: codes, most significant bit first · positions i32 · values.
+Format of a payload, fast: bit planes (rest_bytes) · byte planes, high first (each as it is, or as a zstd
+frame if that is smaller) · exception list. Paper: codes, most significant bit first · positions i32 · values.
 """
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import zstandard
@@ -38,8 +37,11 @@ from .threads import map_threads, spans
 
 __all__ = ["Elf"]
 
-_PAPER_GUARD = {"float16": 0.999, "float32": 0.9999999, "float64": 0.99999999999}
+# The release compares a float with 0.9999999f, which is exactly 1 − 2^−23.
+_PAPER_GUARD = {"float16": 0.999, "float32": 1 - 2.0**-23, "float64": 0.99999999999}
 _PLANES, _PAPER = 0, 1
+_MAX_EXPANSION = (128 << 10) // 4  # of a zstd frame: a block of 128 KiB in 4 bytes
+_MIN_WINDOW = 1 << 10
 
 
 @dataclass(frozen=True)
@@ -124,12 +126,16 @@ class Elf(ArrayCodec):
             return _decode_paper(info, fraction, exceptions, out)
         planes, rest, listed = _planes(info, fraction, exceptions, lengths, threads)
         target = new_array(info) if out is None else out
-        wide = np.empty(info.count, np.float32) if info.format.name == "bfloat16" else target
+        wide = target
+        if info.format.name == "bfloat16":
+            wide = np.empty(info.count, np.float32)
+        elif not target.flags.aligned:
+            wide = new_array(info)
 
         def work(span: tuple[int, int]) -> None:
             low, high = span
             first = rest_bytes(low, (fraction + 1) % 8)
-            decode_planes(planes[:, low:high], rest[first:], fraction, wide[low:high])
+            decode_planes(planes, rest[first:], fraction, wide[low:high], low)
 
         map_threads(work, spans(info.count, threads, BLOCK), threads)
         if wide is not target:
@@ -154,9 +160,7 @@ def _encode_fast(
 
     def work(span: tuple[int, int]) -> int:
         low, high = span
-        return encode_planes(
-            wide[low:high], fraction, guard, planes[:, low:high], rest[rest_bytes(low, depth) :]
-        )
+        return encode_planes(wide[low:high], fraction, guard, planes, rest[rest_bytes(low, depth) :], low)
 
     exceptions = sum(map_threads(work, spans(count, threads, BLOCK), threads))
     lengths = [count] * width
@@ -217,7 +221,7 @@ def _planes(
         planes = data[rest_size : rest_size + len(lengths) * count].reshape(len(lengths), count)
     else:
         starts = np.cumsum([rest_size, *lengths])
-        if any(count > max(length, 1) * (128 << 10) for length in lengths):
+        if any(count > length * _MAX_EXPANSION for length in lengths):
             raise CorruptBlobError("elf: a plane is too short for its length")
         planes = np.empty((len(lengths), count), np.uint8)
 
@@ -233,8 +237,13 @@ def _read_plane(data: memoryview, plane: NDArray[np.uint8]) -> None:
         plane[...] = np.frombuffer(data, np.uint8)
         return
     try:
+        if zstandard.frame_content_size(data) != plane.size:
+            raise CorruptBlobError("elf: a plane's frame does not say the array's length")
         # Streaming into our own memory: no second copy of the plane, and no more than its size comes out.
-        reader = zstandard.ZstdDecompressor().stream_reader(io.BytesIO(data))
+        # No frame of ours has a window larger than its content; bytes behind the frame must be a frame.
+        window = max(1 << (plane.size - 1).bit_length(), _MIN_WINDOW)
+        decoder = zstandard.ZstdDecompressor(max_window_size=min(window, 1 << 31))
+        reader = decoder.stream_reader(data, read_across_frames=True)
         if reader.readinto(byte_view(plane)) != plane.size or reader.read(1):
             raise CorruptBlobError("elf: a plane has another length than the array")
     except zstandard.ZstdError as error:
@@ -242,14 +251,16 @@ def _read_plane(data: memoryview, plane: NDArray[np.uint8]) -> None:
 
 
 def _encode_paper(values: Array, format: FloatFormat, fraction: int) -> Encoded | None:
-    inside = np.abs(values).astype(np.float64) < _PAPER_GUARD[format.name]
+    with np.errstate(invalid="ignore"):  # a signalling NaN
+        magnitudes: NDArray[np.float64] = np.abs(values).astype(np.float64)
+    inside = magnitudes < _PAPER_GUARD[format.name]
     outside = np.flatnonzero(~inside)
     if values.size >= 1 << 31:
         return None  # the release's positions are 32-bit
     kept = values[inside]
     wide = kept.astype(np.float64 if format.nbytes == 8 else np.float32)
     scaled = np.rint(np.abs(wide) * wide.dtype.type(2.0**fraction)).astype(np.uint64)
-    codes = (scaled << np.uint64(1)) | (wide < 0)
+    codes = (scaled << np.uint64(1)) | np.less(wide, 0)
     width = fraction + 1
     packed = packed_bytes(codes.size, width)
     buffer = BlobBuffer(packed + outside.size * (4 + format.nbytes))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Self
 
 __all__ = [
     "ConfigError",
@@ -47,7 +48,10 @@ class MissingExtraError(WeightCodecsError):
 
     def __init__(self, what: str, extra: str) -> None:
         super().__init__(f"{what} is not installed; run: pip install -c constraints.txt -e '.[{extra}]'")
-        self.extra = extra
+        self.what, self.extra = what, extra
+
+    def __reduce__(self) -> tuple[type[Self], tuple[str, str]]:
+        return type(self), (self.what, self.extra)
 
 
 class UnknownNameError(WeightCodecsError):
@@ -55,10 +59,14 @@ class UnknownNameError(WeightCodecsError):
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         names = sorted(known)
-        self.name, self.nearest = name, nearest_names(name, names)
+        self.kind, self.name, self.known = kind, name, names
+        self.nearest = nearest_names(name, names)
         hint = f"did you mean {' or '.join(map(repr, self.nearest))}?" if self.nearest else ""
         listing = f"known: {', '.join(names)}"
         super().__init__(f"unknown {kind} {name!r}; {hint or listing}")
+
+    def __reduce__(self) -> tuple[type[Self], tuple[str, str, list[str]]]:
+        return type(self), (self.kind, self.name, self.known)
 
 
 def nearest_names(name: str, known: Iterable[str], count: int = 3) -> list[str]:

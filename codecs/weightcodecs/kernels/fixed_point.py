@@ -43,7 +43,9 @@ def rest_bytes(count: int, depth: int) -> int:
     return (full * (BLOCK // 8) + (tail + 63) // 64 * 8) * depth
 
 
-def encode_planes(values: Array, fraction: int, guard: float, planes: Array, rest: Array) -> int:
+def encode_planes(
+    values: Array, fraction: int, guard: float, planes: Array, rest: Array, column: int = 0
+) -> int:
     """Write the codes of `values` as planes; return how many elements lie outside the guard.
 
     Args:
@@ -51,25 +53,27 @@ def encode_planes(values: Array, fraction: int, guard: float, planes: Array, res
         fraction: t, the fraction bits kept: 1 to the format's mantissa width.
         guard: elements with |w| ≥ guard (and NaN, infinities) get code 0; at most 1 − 2^−(t+1), so that no
             code can round up to 1.
-        planes: uint8 [(t + 1) // 8, n], written.
+        planes: uint8 [(t + 1) // 8, at least column + n], C-contiguous; n columns from `column` are written.
         rest: uint8 [rest_bytes(n, (t + 1) % 8)], 8-byte aligned, written.
+        column: where these elements stand in the planes.
     """
+    values = _input(values)
     patterns = values.view(_bits(values))
     limit = np.array(guard, values.dtype).view(patterns.dtype)[()]
     words, low = rest.view(np.uint64), np.empty(BLOCK, np.uint8)
     depth = (fraction + 1) % 8
     sums, sum_bits, magic, base = _adder(values, fraction)
-    shared = (planes, words, depth, sums, sum_bits)
+    shared = (planes, column, words, depth, sums, sum_bits)
     if values.itemsize == 2:
         codes = np.empty(BLOCK, np.uint16)
         return _encode16(patterns, magic, limit, *shared, codes, low, low.view(np.uint64))  # type: ignore[no-any-return]
     return _encode(patterns, values, magic, base, limit, *shared, low, low.view(np.uint64))  # type: ignore[no-any-return]
 
 
-def decode_planes(planes: Array, rest: Array, fraction: int, out: Array) -> None:
-    """Turn planes written by `encode_planes` back into `out` (flat, the same dtype); code 0 gives 0.0."""
-    words, low = rest.view(np.uint64), np.empty(BLOCK, np.uint8)
-    shared = (planes, words, (fraction + 1) % 8)
+def decode_planes(planes: Array, rest: Array, fraction: int, out: Array, column: int = 0) -> None:
+    """Turn planes written by `encode_planes` back into `out` (flat, aligned, same dtype); code 0 gives 0.0."""
+    words, low = _input(rest).view(np.uint64), np.empty(BLOCK, np.uint8)
+    shared = (_input(planes), column, words, (fraction + 1) % 8)
     sums, sum_bits, magic, base = _adder(out, fraction)
     target = out.view(_bits(out))
     if out.itemsize == 2:
@@ -82,7 +86,7 @@ def decode_planes(planes: Array, rest: Array, fraction: int, out: Array) -> None
 def outside_guard(values: Array, guard: float, count: int) -> NDArray[np.int64]:
     """Return the ascending positions of the `count` elements that `encode_planes` said lie outside."""
     positions = np.empty(count, np.int64)
-    patterns = values.view(_bits(values))
+    patterns = _input(values).view(_bits(values))
     limit = np.array(guard, values.dtype).view(patterns.dtype)[()]
     _find_outside(patterns, limit, positions)
     return positions
@@ -129,6 +133,13 @@ def _bits(values: Array) -> np.dtype[Any]:
     return np.dtype(f"u{values.itemsize}")
 
 
+def _input(values: Array) -> Array:
+    """Return an aligned read-only view: a kernel is compiled once for each kind of array it is given."""
+    view = values.view() if values.flags.aligned else values.copy()
+    view.flags.writeable = False
+    return view
+
+
 def _adder(values: Array, fraction: int) -> tuple[Array, Array, Any, Any]:
     """Return scratch sums, the same as integers, the number to add, and its bit pattern."""
     sums = np.empty(BLOCK, np.float64 if values.itemsize == 8 else np.float32)
@@ -143,12 +154,14 @@ def _adder(values: Array, fraction: int) -> tuple[Array, Array, Any, Any]:
 
 
 @kernel
-def _encode(bits, values, magic, base, guard, planes, rest, depth, sums, codes, low, low_words):  # type: ignore[no-untyped-def]
+def _encode(bits, values, magic, base, guard, planes, column, rest, depth, sums, codes, low, low_words):  # type: ignore[no-untyped-def]
     outside = 0
     for start in range(0, bits.size, BLOCK):
         stop = min(start + BLOCK, bits.size)
         outside += _codes(bits[start:stop], values[start:stop], magic, base, guard, sums, codes)
-        _split(codes, planes[:, start:stop], rest[start // 64 * depth :], depth, low, low_words)
+        _split(
+            codes, planes, column + start, stop - start, rest[start // 64 * depth :], depth, low, low_words
+        )
     return outside
 
 
@@ -195,13 +208,15 @@ def _count_outside(bits, guard):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _encode16(bits, magic, guard, planes, rest, depth, sums, patterns, codes, low, low_words):  # type: ignore[no-untyped-def]
+def _encode16(bits, magic, guard, planes, column, rest, depth, sums, patterns, codes, low, low_words):  # type: ignore[no-untyped-def]
     outside = 0
     for start in range(0, bits.size, BLOCK):
         stop = min(start + BLOCK, bits.size)
         _sums16(bits[start:stop], magic, sums, patterns)
         outside += _codes16(bits[start:stop], patterns, guard, codes)
-        _split(codes, planes[:, start:stop], rest[start // 64 * depth :], depth, low, low_words)
+        _split(
+            codes, planes, column + start, stop - start, rest[start // 64 * depth :], depth, low, low_words
+        )
     return outside
 
 
@@ -233,11 +248,10 @@ def _codes16(bits, patterns, guard, codes):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _split(codes, planes, rest, depth, low, low_words):  # type: ignore[no-untyped-def]
-    count = planes.shape[1]
+def _split(codes, planes, column, count, rest, depth, low, low_words):  # type: ignore[no-untyped-def]
     for plane in range(planes.shape[0]):
         shift = codes.dtype.type(depth + 8 * (planes.shape[0] - 1 - plane))
-        _take_byte(codes, shift, planes[plane])
+        _take_byte(codes, shift, planes[plane, column : column + count])
     if depth == 0:
         return
     lane = (count + 63) // 64
@@ -272,8 +286,8 @@ def _gather_bit(words, lane, bit, out):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _join(planes, rest, depth, codes, low, low_words):  # type: ignore[no-untyped-def]
-    count = planes.shape[1]
+def _join(planes, column, count, rest, depth, codes, low, low_words):  # type: ignore[no-untyped-def]
+    end = column + count
     top = planes.shape[0] - 1
     if depth:
         lane = (count + 63) // 64
@@ -282,17 +296,17 @@ def _join(planes, rest, depth, codes, low, low_words):  # type: ignore[no-untype
         if top < 0:
             _put_byte(low[:count], codes)
         else:
-            _put_two(low[:count], planes[top], codes.dtype.type(depth), codes)
+            _put_two(low[:count], planes[top, column:end], codes.dtype.type(depth), codes)
         top -= 1
     else:
-        _put_byte(planes[top], codes)
+        _put_byte(planes[top, column:end], codes)
         top -= 1
     while top >= 0:
         shift = codes.dtype.type(depth + 8 * (planes.shape[0] - 1 - top))
         if top > 0:
-            _or_two(planes[top], planes[top - 1], shift, codes)
+            _or_two(planes[top, column:end], planes[top - 1, column:end], shift, codes)
         else:
-            _or_byte(planes[top], shift, codes)
+            _or_byte(planes[top, column:end], shift, codes)
         top -= 2
 
 
@@ -334,10 +348,10 @@ def _or_two(lower, upper, shift, codes):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _decode(planes, rest, depth, magic, base, sums, codes, low, low_words, out):  # type: ignore[no-untyped-def]
+def _decode(planes, column, rest, depth, magic, base, sums, codes, low, low_words, out):  # type: ignore[no-untyped-def]
     for start in range(0, out.size, BLOCK):
         stop = min(start + BLOCK, out.size)
-        _join(planes[:, start:stop], rest[start // 64 * depth :], depth, codes, low, low_words)
+        _join(planes, column + start, stop - start, rest[start // 64 * depth :], depth, codes, low, low_words)
         _floats(codes, base, sums, magic, out[start:stop])
 
 
@@ -356,10 +370,10 @@ def _floats(codes, base, sums, magic, out):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _decode16(planes, rest, depth, magic, base, sums, patterns, codes, low, low_words, out):  # type: ignore[no-untyped-def]
+def _decode16(planes, column, rest, depth, magic, base, sums, patterns, codes, low, low_words, out):  # type: ignore[no-untyped-def]
     for start in range(0, out.size, BLOCK):
         stop = min(start + BLOCK, out.size)
-        _join(planes[:, start:stop], rest[start // 64 * depth :], depth, codes, low, low_words)
+        _join(planes, column + start, stop - start, rest[start // 64 * depth :], depth, codes, low, low_words)
         _floats16(codes, magic, base, sums, patterns, out[start:stop])
 
 

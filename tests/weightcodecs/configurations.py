@@ -1,0 +1,62 @@
+"""The configurations that the laws are tried on: one line for a codec.
+
+A codec without a line fails `test_every_codec_is_tried`. Delta codecs need nothing more: `corpus.base_of`
+makes a base for any array.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import weightcodecs
+from weightcodecs import Codec, MissingExtraError
+
+CONFIGURATIONS: dict[str, list[dict[str, Any]]] = {
+    "identity": [{}],
+    "zstd": [{}, {"level": -5}, {"level": 12}],
+    "lz4": [{}, {"level": 9}, {"acceleration": 8}],
+    "brotli": [{"quality": 1}, {"quality": 5, "window": 10}],
+    "zlib": [{}, {"level": 1}],
+    "xz": [{"preset": 0}, {"preset": 9}],
+    "cast": [{}, {"to": "float32"}, {"to": "float16"}, {"to": "float8_e4m3fn"}, {"to": "float8_e5m2"}],
+    "elf": [
+        {},
+        {"entropy": "none"},
+        {"variant": "paper", "entropy": "none"},
+        {"widen_bfloat16": True, "level": 3},
+        {"error_bound_absolute": 1e-3},  # 2^-10: 1 byte plane, 2 bit planes
+        {"error_bound_absolute": 2.0**-9, "entropy": "none", "widen_bfloat16": True},
+        {"error_bound_absolute": 0.3},  # bit planes alone
+        {"error_bound_absolute": 1e-6, "entropy": "none"},  # 20 bits; refused for float16
+    ],
+}
+"""Configurations of every codec that weightcodecs brings."""
+
+THREADS_CHANGE_BYTES = {"zstd"}
+"""Codecs whose blob may hang on the number of threads (zstd cuts long input into jobs if there are some)."""
+
+
+def _brought() -> list[str]:
+    """Return the codecs of weightcodecs itself that can be made here."""
+    names = []
+    for name in weightcodecs.list_codecs():
+        try:
+            if weightcodecs.codec_class(name).__module__.startswith("weightcodecs."):
+                weightcodecs.get_codec(name)
+                names.append(name)
+        except MissingExtraError:
+            continue
+    return names
+
+
+BROUGHT = _brought()
+
+
+def configurations() -> list[tuple[str, Codec]]:
+    """Return (readable id, codec) for every configuration that can be made here."""
+    made = []
+    for name in BROUGHT:
+        for config in CONFIGURATIONS.get(name, [{}]):
+            options = ",".join(f"{key}={value}" for key, value in config.items())
+            made.append((f"{name}({options})", weightcodecs.get_codec(name, **config)))
+    return made
