@@ -3,9 +3,9 @@
     python benchmarks/zstd_cli.py model.safetensors --level 3 --rounds 5
 
 Rounds of the two alternate, so that both see the same neighbours. `zstd -b` reports its fastest run, so ours
-is compared by its fastest round; speeds are 10^6 original bytes a second on one thread. Our numbers hold more:
-the checksum of the blob, and a new output array for every decode, where the program reuses one buffer. Sizes
-agree to the blob's footer if the program has our version of libzstd, else within a percent.
+is compared by its fastest round; speeds are 10^6 original bytes a second on one thread. Our numbers hold
+more: the checksum of the blob, and a new output array for every decode, where the program reuses one buffer.
+Sizes agree to the blob's footer if the program has our version of libzstd, else within a percent.
 """
 
 from __future__ import annotations
@@ -112,7 +112,8 @@ def main() -> int:
     arguments = parser.parse_args()
     theirs, mine = compare(arguments.file, arguments.level, arguments.rounds)
     print(
-        f"{arguments.file.name}, level {arguments.level}; libzstd {program_version()}, ours {library_version()}"
+        f"{arguments.file.name}, level {arguments.level}; "
+        f"libzstd {program_version()}, ours {library_version()}"
     )
     for line in machine_noise():
         print(f"note: {line}")

@@ -21,6 +21,7 @@ __all__ = ["check", "same_bits"]
 
 Array = NDArray[Any]
 Bools = NDArray[np.bool_]
+Floats = NDArray[np.float64]
 
 _BLOCK = 1 << 16  # values; 512 KiB as float64
 _WORDS = 1 << 17  # 64-bit words compared at once
@@ -118,43 +119,63 @@ class _Tally:
         nonfinite = differs & ~finite
         self.nonfinite += int(np.count_nonzero(nonfinite))
         beyond = np.zeros(x.size, np.bool_)
-        if finite.all():
-            beyond = self._errors(wide_x, wide_y)
-        elif finite.any():
-            beyond[finite] = self._errors(wide_x[finite], wide_y[finite])
+        if finite.any():
+            whole = bool(finite.all())
+            excess = self._errors(*((wide_x, wide_y) if whole else (wide_x[finite], wide_y[finite])))
+            if excess is not None:
+                beyond[finite] = excess
         if self.format.bits == 64 and not self.format.is_float:
             beyond = self._whole_numbers(x, y, differs)
         self.beyond += int(np.count_nonzero(beyond))
         self._judge(start, x, y, differs, nonfinite, beyond)
 
-    def _errors(self, x: NDArray[np.float64], y: NDArray[np.float64]) -> Bools:
-        """Statistics of finite values, and where they exceed the bound."""
-        low, high = float(x.min()), float(x.max())
+    def _errors(self, x: Floats, y: Floats) -> Bools | None:
+        """Statistics of finite values, and where they exceed the bound; None if they nowhere do."""
+        from weightbench.verify.kernel import (
+            block_errors,
+        )  # loads Numba, which lossless codecs can do without
+
+        low, high, top, relative, at_zero, total, squares, signs = block_errors(
+            x, y, x.view(np.int64), y.view(np.int64)
+        )
         self.smallest = low if self.smallest is None else min(self.smallest, low)
         self.largest = high if self.largest is None else max(self.largest, high)
-        with np.errstate(over="ignore"):
-            error = y - x
-        size = np.abs(error)
-        top = float(size.max())
-        if top == float("inf"):  # from one end of float64 to the other
-            error = np.clip(error, -np.finfo(np.float64).max, np.finfo(np.float64).max)
         self.max_abs = max(self.max_abs, clamped(top))
-        self.moments.add(error, clamped(top))
+        self.max_rel = max(self.max_rel, clamped(relative))
+        self.zero_signs += signs
+        if top == 0.0 or 2.0**-400 < top < 2.0**400:
+            self.moments.merge(Moments(x.size, 1.0, total, squares))
+        else:
+            with np.errstate(over="ignore"):
+                errors = np.clip(y - x, -np.finfo(np.float64).max, np.finfo(np.float64).max)
+            self.moments.add(errors, clamped(top))
         if top == 0.0:
-            self.zero_signs += int(np.count_nonzero(np.signbit(x) != np.signbit(y)))
-            return np.zeros(x.size, np.bool_)
-        magnitude = np.abs(x)
-        zero = magnitude == 0
-        self.zero_signs += int(np.count_nonzero(zero & (y == 0) & (np.signbit(x) != np.signbit(y))))
-        with np.errstate(over="ignore", under="ignore", divide="ignore", invalid="ignore"):
-            relative = size / magnitude
-            self.max_rel = max(self.max_rel, clamped(float(relative.max(initial=0.0, where=~zero))))
-            if not self.bound.lossless:
-                limit = np.maximum(self.bound.absolute, self.bound.relative * magnitude)
-                share = float((size / limit).max(initial=0.0, where=size > 0))
-                self.max_share = max(self.max_share, clamped(share))
+            return None
+        self.max_share = max(self.max_share, clamped(self._share(x, y, top, relative, at_zero)))
+        return None if self._surely_inside(top, relative, at_zero) else self._beyond(x, y)
+
+    def _share(self, x: Floats, y: Floats, top: float, relative: float, at_zero: float) -> float:
+        """Largest error over its bound."""
+        absolute, factor = self.bound.absolute, self.bound.relative
+        if self.bound.lossless or (absolute == 0.0 and at_zero > 0.0):
+            return float("inf")
+        if absolute == 0.0:
+            return float(np.float64(relative) / factor)
+        if factor == 0.0:
+            return float(np.float64(top) / absolute)
+        with np.errstate(over="ignore", under="ignore"):
+            return float((np.abs(y - x) / np.maximum(absolute, factor * np.abs(x))).max())
+
+    def _surely_inside(self, top: float, relative: float, at_zero: float) -> bool:
+        """Whether the extremes alone show, rounding errors allowed for, that no value is beyond the bound."""
+        absolute, factor = self.bound.absolute, self.bound.relative
+        return top < absolute or (
+            at_zero <= absolute and factor > 2.0**-900 and relative * (1 + 2.0**-50) < factor
+        )
+
+    def _beyond(self, x: Floats, y: Floats) -> Bools:
         beyond = exceeds_absolute(x, y, self.bound.absolute)
-        if self.bound.relative:
+        if self.bound.relative and beyond.any():
             beyond &= exceeds_relative(x, y, self.bound.relative)
         return beyond
 
