@@ -169,6 +169,13 @@ def test_damaged_archives_are_refused(tmp_path: Path) -> None:
         open_model(LocalSource(str(bad)))
 
     content = good.read_bytes()
+    directory = content.rindex(b"PK\x01\x02")
+    for place, patch in ((8, b"\x01"), (42, b"\xff\xff\xff\x7f"), (10, b"\x63"), (24, b"\xff\xff\xff\x7f")):
+        altered = bytearray(content)  # flags, offset, method, size of the last entry
+        altered[directory + place : directory + place + len(patch)] = patch
+        bad.write_bytes(altered)
+        with pytest.raises(MalformedFileError):
+            open_model(LocalSource(str(bad)))
     for cut in (10, len(content) // 2, len(content) - 1):
         bad.write_bytes(content[:cut])
         with pytest.raises(MalformedFileError):

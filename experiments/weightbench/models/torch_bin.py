@@ -39,6 +39,7 @@ FORMATS = {
     "bool": "bool",
 }
 MAX_NESTING = 8
+ENCRYPTED = 1  # flag bit of a zip entry
 LOCAL_HEADER = struct.Struct("<4s22xHH")
 
 
@@ -84,16 +85,18 @@ def _records(file: MappedFile) -> dict[int, int]:
             if len({entry.filename for entry in entries}) != len(entries):
                 raise MalformedFileError(file.path, "its zip directory names a record twice")
             for entry in entries:
-                if entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size:
+                stored = entry.compress_type == zipfile.ZIP_STORED and entry.file_size == entry.compress_size
+                if not stored or entry.flag_bits & ENCRYPTED:
                     raise MalformedFileError(file.path, f"its record {entry.filename!r} is compressed")
-                if entry.header_offset + LOCAL_HEADER.size > file.nbytes:
+                if not 0 <= entry.header_offset <= file.nbytes - LOCAL_HEADER.size:
                     raise MalformedFileError(file.path, "its zip directory points outside of the file")
                 magic, name, extra = LOCAL_HEADER.unpack_from(file.data, entry.header_offset)
                 start = entry.header_offset + LOCAL_HEADER.size + name + extra
                 if magic != b"PK\x03\x04" or start + entry.file_size > file.nbytes:
                     raise MalformedFileError(file.path, "its zip directory points outside of the file")
                 records[start] = entry.file_size
-                if entry.filename.endswith("/byteorder") and archive.read(entry) != b"little":
+                is_order = entry.filename.endswith("/byteorder")
+                if is_order and bytes(file.data[start : start + entry.file_size]) != b"little":
                     raise UnsupportedModelError(
                         f"{file.path}: not little-endian; save it again on this machine"
                     )

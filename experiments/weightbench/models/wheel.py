@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -134,7 +135,7 @@ def unpack_wheel(wheel: Path, target: Path) -> None:
             _refuse_traps(entries, wheel)
             for entry in entries:
                 _extract(archive, entry, target)
-    except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:
+    except (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, ValueError) as error:
         raise MalformedFileError(wheel, f"it is not a sound zip file ({error})") from error
     manifest = {entry.filename: sha256_of(target / entry.filename) for entry in entries}
     (target / MANIFEST).write_text(json.dumps(manifest, indent=1))
