@@ -114,7 +114,7 @@ def _chunks(table: pa.Table, field: pa.Field) -> list[pa.Array] | None:
     if column.type == field.type:
         return list(column.chunks)
     if (column.type, field.type) == (pa.int64(), pa.float64()):
-        return list(column.cast(field.type).chunks)
+        return list(column.cast(field.type, safe=False).chunks)
     return None
 
 

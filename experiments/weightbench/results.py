@@ -6,8 +6,8 @@
     df = weightbench.results.cells("results/reference", engine="polars")
     df = weightbench.results.tensors()  # one line a tensor
 
-DuckDB reads the files that :func:`weightbench.table.build_table` writes: ``select * from
-'results/cells.parquet'``.
+DuckDB reads the files that :func:`weightbench.table.build_table` writes:
+``select * from 'results/cells.parquet'``.
 """
 
 import os

@@ -39,14 +39,12 @@ class Row:
         status: what became of it.
         reason: one line for the table; empty when ok.
         error: ``type``, ``message``, ``traceback``, ``details`` and ``output`` (the end of what the child
-        printed),
-            or None when ok or skipped.
+            printed), or None when ok or skipped.
         lasting: for a skipped row, whether the reason follows from the cell alone (see ``errors.Skip``).
         started, finished: UTC, ISO 8601, to the millisecond.
         seconds: wall time from starting the child to its end.
         peak_memory_bytes: largest memory of the child that a sample saw (anonymous and shared memory and
-        swap; file
-            mappings do not count); 0 if it ended before the first sample.
+            swap; file mappings do not count); 0 if it ended before the first sample.
         environment: see :func:`weightbench.environment.record`.
         result: nested mapping of measured numbers; empty unless ok.
         tensors: one flat mapping per tensor.

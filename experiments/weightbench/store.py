@@ -118,18 +118,22 @@ class Store:
                 damaged(error)
 
     def files(self) -> list[Path]:
-        """The row files, sorted; other files (temporary ones of running writers, say) are not among them.
+        """The row files, sorted; errors as :meth:`entries`."""
+        return [self.cells / entry.name for entry in self.entries()]
+
+    def entries(self) -> list[os.DirEntry[str]]:
+        """The row files as directory entries, sorted by name; other files are not among them.
 
         Raises:
             StoreError: the folder cannot be listed.
         """
         try:
-            names = sorted(entry.name for entry in os.scandir(self.cells))
+            found = [entry for entry in os.scandir(self.cells) if _ROW_NAME.fullmatch(entry.name)]
         except FileNotFoundError:
             return []
         except OSError as error:
             raise store_error(error, f"{self.cells} cannot be listed") from error
-        return [self.cells / name for name in names if _ROW_NAME.fullmatch(name)]
+        return sorted(found, key=lambda entry: entry.name)
 
     def put(self, row: Row, *, force: bool = False) -> Row:
         """Write a row; return the row that is in the store afterwards.

@@ -127,12 +127,12 @@ def _flat_cell(row: Row) -> Flat:
 def _stamps(store: Store) -> dict[str, str]:
     """What shows that a row file has changed: inode, size and time, by the id in its name."""
     stamps = {}
-    for path in store.files():
+    for entry in store.entries():
         try:
-            status = path.stat()
+            status = entry.stat()
         except FileNotFoundError:
             continue  # removed since the folder was listed
-        stamps[path.stem] = f"{status.st_ino}-{status.st_size}-{status.st_mtime_ns}"
+        stamps[entry.name.removesuffix(".json")] = f"{status.st_ino}-{status.st_size}-{status.st_mtime_ns}"
     return stamps
 
 

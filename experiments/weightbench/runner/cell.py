@@ -38,14 +38,14 @@ def run_cell(
     Args:
         cell: the resolved cell, plain values; its SHA-256 is the row's identity.
         target: ``"module:function"``.
-        argument: what the target gets; the cell itself if None. Only for what must not be part of the
-        identity. force: run, and replace a done row. limits, progress, env, python_path: see
-        :func:`weightbench.runner.run_in_child`.
+        argument: what the target gets; the cell itself if None. For what must not be part of the identity.
+        force: run, and replace a done row.
+        limits, progress, env, python_path: see :func:`weightbench.runner.run_in_child`.
 
     Raises:
-        StoreError: the row cannot be written (``errno`` ENOSPC on a full disk) or a stored one must not be
-        read. NotPlainError: cell or argument hold other than plain values. KeyboardInterrupt: the child has
-        been ended and no row written; earlier rows are as they were.
+        StoreError: the row cannot be written (``errno`` ENOSPC on a full disk), or a stored one not read.
+        NotPlainError: cell or argument hold other than plain values.
+        KeyboardInterrupt: the child has been ended and no row written; earlier rows are as they were.
     """
     id_ = identity(cell)
     stored = store.get(id_)

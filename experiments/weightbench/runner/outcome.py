@@ -130,8 +130,8 @@ def from_exit(code: int, output: str, *, kernel_killed: bool | None, near_limit:
     Args:
         code: exit code, or minus the number of the signal that ended it.
         output: the end of what it printed.
-        kernel_killed: whether the kernel's out-of-memory killer struck while it ran; None if that cannot be
-        read. near_limit: whether it was last seen close to its memory limit.
+        kernel_killed: whether the kernel's out-of-memory killer struck while it ran; None if not known.
+        near_limit: whether it was last seen close to its memory limit.
     """
     if code in (-signal.SIGKILL, 128 + signal.SIGKILL):
         if kernel_killed:

@@ -9,7 +9,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from weightbench.store import store_error
@@ -23,19 +23,19 @@ def scratch(parent: Path, name: str) -> Iterator[Path]:
         StoreError: it cannot be made; ``errno`` is ENOSPC when the disk is full.
     """
     folder = parent / f"{name}-{secrets.token_hex(4)}"
-    try:
-        parent.mkdir(parents=True, exist_ok=True)
-        remove_abandoned(parent)
-        lock = _lock(folder.with_suffix(".lock"))
-        folder.mkdir()
-    except OSError as error:
-        raise store_error(error, f"no scratch folder could be made in {parent}") from error
-    try:
+    with ExitStack() as undo:
+        try:
+            parent.mkdir(parents=True, exist_ok=True)
+            remove_abandoned(parent)
+            lock = _lock(folder.with_suffix(".lock"))
+            # Undone in reverse: the lock is let go when nothing is left that it guards.
+            undo.callback(os.close, lock)
+            undo.callback(folder.with_suffix(".lock").unlink, missing_ok=True)
+            folder.mkdir()
+            undo.callback(shutil.rmtree, folder, ignore_errors=True)
+        except OSError as error:
+            raise store_error(error, f"no scratch folder could be made in {parent}") from error
         yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.with_suffix(".lock").unlink(missing_ok=True)
-        os.close(lock)
 
 
 def _lock(path: Path) -> int:

@@ -24,8 +24,7 @@ class Task:
 
     Attributes:
         workdir: an empty folder for the run's files. The parent removes it after the run, except for the
-        files that
-            the target names as artifacts.
+            files that the target names as artifacts.
     """
 
     def __init__(self, workdir: Path, messages: int | None = None) -> None:
