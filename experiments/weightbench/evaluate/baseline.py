@@ -5,9 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,8 @@ _SCHEMA = 1
 
 def library_versions() -> dict[str, str]:
     """Return the versions of the libraries that a score depends on."""
+    from importlib.metadata import PackageNotFoundError, version  # 16 ms that a mere import need not pay
+
     versions = {}
     for package in ("lm_eval", "torch", "transformers", "tokenizers", "datasets", "numpy"):
         try:
@@ -70,6 +70,8 @@ def read_baseline(folder: Path, key: str) -> tuple[Any, str]:
 
 def write_baseline(folder: Path, key: str, payload: Any) -> None:
     """Store a payload of JSON values (NaN and infinities allowed) under the key."""
+    import tempfile
+
     folder.mkdir(parents=True, exist_ok=True)
     body = json.dumps(payload).encode()
     handle, temporary = tempfile.mkstemp(dir=folder, prefix=f".{key[:16]}-")
