@@ -7,6 +7,7 @@ import xxhash
 
 from weightbench.granularity import Unit
 from weightbench.models.model import Array
+from weightcodecs.blob import byte_view
 from weightcodecs.formats import format_of
 
 __all__ = ["SeenUnits", "content_key"]
@@ -18,7 +19,7 @@ def content_key(array: Array) -> bytes:
     Not collision-proof against an adversary: compare the bytes before trusting a hit, as `SeenUnits` does.
     """
     flat = np.ascontiguousarray(array).reshape(-1)
-    return bytes((format_of(flat).code,)) + xxhash.xxh3_128(flat.view(np.uint8)).digest()
+    return bytes((format_of(flat).code,)) + xxhash.xxh3_128(byte_view(flat)).digest()
 
 
 class SeenUnits:
@@ -30,7 +31,8 @@ class SeenUnits:
     def find_or_add(self, unit: Unit, array: Array, place: int) -> int | None:
         """Return the place of an earlier unit whose coded array has the same bytes.
 
-        If there is none, remember that `unit`, whose coded array is `array`, stands at `place`, and return None.
+        If there is none, remember that `unit`, whose coded array is `array`, stands at `place`, and return
+        None.
         """
         same_key = self._seen.setdefault(content_key(array), [])
         for earlier, where in same_key:

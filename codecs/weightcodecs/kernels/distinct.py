@@ -1,7 +1,7 @@
 """The distinct bit patterns of a stream of values, and for each value which of them it is.
 
-8- and 16-bit values by a table of all patterns; 32-bit values by sorting words of (pattern, position), which sort at
-memory speed and need no second look-up; 64-bit values by NumPy. Source: ours.
+8- and 16-bit values by a table of all patterns; 32-bit values by sorting words of (pattern, position), which
+sort at memory speed and need no second look-up; 64-bit values by NumPy. Source: ours.
 """
 
 from __future__ import annotations

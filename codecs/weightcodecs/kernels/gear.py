@@ -1,10 +1,10 @@
 """Content-defined cut points: a Gear hash over bytes, cuts behind whole elements only.
 
-The hash of a position sums table[byte] << age over the last 64 bytes modulo 2^64, so a cut depends on the content
-before it and not on where the chunk began. Chunks are between a smallest and a largest size; below the normal
-size a cut needs more zero bits than above it, which gathers sizes around the normal one. Sources: Gear hash, Xia et
-al., "Ddelta" (2014); normalised chunking, Xia et al., "FastCDC" (USENIX ATC 2016). Cutting between
-elements and starting the hash 64 bytes before the smallest size are ours.
+The hash of a position sums table[byte] << age over the last 64 bytes modulo 2^64, so a cut depends on the
+content before it and not on where the chunk began. Chunks are between a smallest and a largest size; below
+the normal size a cut needs more zero bits than above it, which gathers sizes around the normal one. Sources:
+Gear hash, Xia et al., "Ddelta" (2014); normalised chunking, Xia et al., "FastCDC" (USENIX ATC 2016). Cutting
+between elements and starting the hash 64 bytes before the smallest size are ours.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ def cut_points(data: NDArray[np.uint8], width: int, average: int) -> NDArray[np.
     Args:
         data: uint8 (n,), n a multiple of `width`.
         width: bytes of an element, 1 to 64.
-        average: the normal size in bytes, at least 256; chunks have from a quarter of it to four times as much.
+        average: the normal size in bytes, at least 256; chunks have from a quarter of it to four times as
+            much.
 
     Raises:
         ValueError: an argument outside these limits.
@@ -56,7 +57,7 @@ def cut_points(data: NDArray[np.uint8], width: int, average: int) -> NDArray[np.
 
 
 def _limits(width: int, average: int) -> tuple[int, int, np.uint64, np.uint64]:
-    """Smallest and largest size in whole elements, and the bits that must be zero below and above the normal."""
+    """Smallest and largest size, and the bits that must be zero below and above the normal size."""
     smallest = -(-(average // 4) // width) * width
     largest = max(4 * average // width * width, smallest)
     bits = max(round(np.log2(average / width)), 2)

@@ -1,7 +1,7 @@
 """Archives: the bytes that a decoder needs, in one file on disk.
 
-`write_archive` codes a model into one, `open_archive` reads tensors out of it, restores the files, and verifies it.
-The file's layout: `layout`, `index`.
+`write_archive` codes a model into one, `open_archive` reads tensors out of it, restores the files, and
+verifies it. The file's layout: `layout`, `index`.
 """
 
 from .errors import ArchiveError, CorruptArchiveError

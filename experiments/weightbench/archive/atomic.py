@@ -40,10 +40,10 @@ class AtomicFile:
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[AtomicFile]:
-    """Give a file to write that takes the place of `path` when the block ends well, and leaves no trace otherwise.
+    """Give a file that takes the place of `path` when the block ends well, and leaves no trace otherwise.
 
-    The bytes are on the disk before the name is. A process killed in between leaves what was at `path`, and a hidden
-    file ``.<name>.<random>.tmp`` beside it that nobody reads.
+    The bytes are on the disk before the name is. A process killed in between leaves what was at `path`, and
+    a hidden file ``.<name>.<random>.tmp`` beside it that nobody reads.
 
     Raises:
         ArchiveError: the disk is full, the folder is missing or not writable, …; `errno` has the number.

@@ -11,10 +11,10 @@ __all__ = ["UnitCache"]
 
 
 class UnitCache:
-    """Least recently used out first, within a limit of bytes; beside them one unit that is larger than the limit.
+    """Least recently used out first, within a limit of bytes, and beside them one unit larger than that.
 
-    The one large unit has a place of its own, so that small ones between its tensors (norms of another format) do
-    not drive it out and have it decoded again for each tensor.
+    The one large unit has a place of its own, so that small ones between its tensors (norms of another
+    format) do not drive it out and have it decoded again for each tensor.
     """
 
     def __init__(self, limit: int) -> None:

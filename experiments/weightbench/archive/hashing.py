@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
-
-import numpy as np
+from collections.abc import Iterable, Mapping
 
 from weightbench.granularity import Piece, TensorSource
 from weightbench.models.model import Array, Model, ModelFile
+from weightcodecs.blob import byte_view
 from weightcodecs.formats import get_format
 
 __all__ = ["FileDigests"]
@@ -17,23 +16,26 @@ READ_BYTES = 8 << 20
 
 
 class FileDigests:
-    """The digests of all files of a model; each value is read once more only if it did not come in file order."""
+    """The digests of all files of a model; only values that did not come in file order are read again."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, known: Mapping[str, str]) -> None:
+        """`known` are digests by file name that need not be computed."""
         source = TensorSource(model)
-        self._files = [_FileDigest(source, file) for file in model.files]
-        self._of = {e.tensor: d for d in self._files for e in d.file.extents if e.tensor}
+        self._known, self._names = known, [file.name for file in model.files]
+        self._files = {f.name: _FileDigest(source, f) for f in model.files if f.name not in known}
+        self._of = {e.tensor: d for d in self._files.values() for e in d.file.extents if e.tensor}
 
     def feed(self, pieces: Iterable[Piece], values: Array) -> None:
         """Take note of the values (n,) of pieces."""
         flat, at = values.reshape(-1), 0
         for piece in pieces:
-            self._of[piece.tensor].feed(piece, flat[at : at + piece.count])
+            if piece.tensor in self._of:
+                self._of[piece.tensor].feed(piece, flat[at : at + piece.count])
             at += piece.count
 
     def finish(self) -> list[str]:
         """Return the digests in the order of `Model.files`; what was not fed is read."""
-        return [digest.finish() for digest in self._files]
+        return [self._known.get(name) or self._files[name].finish() for name in self._names]
 
 
 class _FileDigest:
@@ -67,7 +69,7 @@ class _FileDigest:
         return self._sha.hexdigest()
 
     def _take(self, nbytes: int, values: Array) -> None:
-        self._sha.update(np.ascontiguousarray(values).reshape(-1).view(np.uint8))
+        self._sha.update(byte_view(values.reshape(-1)))
         self._done += values.size
         if self._done * values.itemsize == nbytes:
             self._extent, self._done = self._extent + 1, 0

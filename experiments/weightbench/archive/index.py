@@ -6,8 +6,8 @@
     JSON     {"about", "bounds", "tensors", "ties", "files", "references", "counts", "literals", "payload"}
     columns  packed (see `columns`), in the order of `COLUMNS`, then the records' XXH3-64 as plain u64
 
-Nothing is stored that follows from something else: places of records follow from their sizes, places of tensors from the
-files' extents. Format: ours.
+Nothing is stored that follows from something else: places of records follow from their sizes, places of
+tensors from the files' extents. Format: ours.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ class StoredUnit:
 
 @dataclass(frozen=True, slots=True)
 class StoredFile:
-    """A weight file in an archive: its layout, the SHA-256 of the original, and whether every bit comes back."""
+    """A weight file: its layout, the SHA-256 of the original, and whether every bit comes back."""
 
     file: ModelFile
     sha256: str

@@ -30,8 +30,8 @@ Numbers = NDArray[np.int64]
 def parse_index(data: bytes, end: int) -> Index:
     """Return the index in `data` of an archive whose records end at byte `end`.
 
-    Raises `CorruptArchiveError` if anything in it is out of range, missing, or contradicts something else. Nothing is
-    allocated that is not in proportion to `data`.
+    Raises `CorruptArchiveError` if anything in it is out of range, missing, or contradicts something else.
+    Nothing is allocated that is not in proportion to `data`.
     """
     text, columns, checksums = _parts(data)
     tensors, files = _layout(text, columns)
@@ -65,7 +65,7 @@ def _integer(value: Any) -> int:
 
 
 def _rows(value: Any, *kinds: Callable[[Any], bool], optional: int = 0) -> list[list[Any]]:
-    """Return a list of rows whose cells pass the tests in `kinds`, the last `optional` of which may be missing."""
+    """Return rows whose cells pass the tests in `kinds`; the last `optional` cells may be missing."""
     _check(isinstance(value, list), "a table is not a list")
     for row in value:
         _check(isinstance(row, list) and len(kinds) - optional <= len(row) <= len(kinds), "a row's length")
@@ -191,7 +191,7 @@ def _check_literals(files: tuple[StoredFile, ...], literals: int, records: int) 
 def _units(
     text: dict[str, Any], columns: dict[str, Numbers], tensors: dict[str, TensorInfo], records: int
 ) -> tuple[StoredUnit, ...]:
-    """Return the units; they cover each element of each tensor once and use each of the first `records` records."""
+    """Return the units, which cover every element once and use each of the first `records` records."""
     references = [UnitReference(*row) for row in _rows(text["references"], _text, _text, _count)]
     blob, side, against = columns["unit_blob"], columns["unit_side"] - 1, columns["unit_reference"] - 1
     _check(bool((blob < records).all() and (side < records).all()), "a unit's record is not there")
@@ -226,7 +226,7 @@ def _units(
 
 
 def _check_cover(columns: dict[str, Numbers], tensors: list[TensorInfo]) -> None:
-    """Check that the pieces of each tensor, put in order, follow each other from its first element to its last."""
+    """Check that the pieces of each tensor follow each other from its first element to its last."""
     pieces = columns["unit_pieces"]
     # Counts first, each against a limit, so that no sum below can overflow.
     total = columns["piece_tensor"].size

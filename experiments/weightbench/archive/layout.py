@@ -59,14 +59,14 @@ def check_head(head: bytes, name: object) -> None:
     """Raise `CorruptArchiveError` if a file does not begin as archives of this version do."""
     if len(head) == len(HEAD) and head[:4] == HEAD[:4] and head[4:] != HEAD[4:]:
         raise CorruptArchiveError(
-            f"{name}: the archive is of version {_END.unpack(head)[1]}, this program reads {VERSION}, or it was altered"
+            f"{name}: an archive of version {_END.unpack(head)[1]}; this program reads version {VERSION}"
         )
     if head != HEAD:
         raise CorruptArchiveError(f"{name}: not an archive: it does not begin with our magic")
 
 
 def parse_footer(data: bytes, size: int, name: object) -> Footer:
-    """Return the footer from the last bytes of a file of `size` bytes; `CorruptArchiveError` if it is not sound."""
+    """Return the footer in the last bytes of a file of `size` bytes; raises `CorruptArchiveError`."""
     if len(data) != FOOTER_BYTES or data[-_END.size :] != HEAD:
         raise CorruptArchiveError(f"{name}: does not end as an archive does; it was cut short or is not ours")
     offset, stored, nbytes, digest = _FIELDS.unpack_from(data)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import weightcodecs
+from weightcodecs.blob import byte_view
 from weightcodecs.errors import CorruptBlobError
 
+from .checked import CheckedRecords
 from .errors import CorruptArchiveError
 from .index import LITERAL_BYTES, Record
 
@@ -16,10 +18,8 @@ __all__ = ["LiteralBytes"]
 class LiteralBytes:
     """One run of bytes, cut into records of `LITERAL_BYTES`; one of them is in memory at a time."""
 
-    def __init__(
-        self, records: Sequence[Record], nbytes: int, checked: Callable[[Record], memoryview]
-    ) -> None:
-        """`nbytes` is the size of all records, decoded; `checked` returns the bytes of a record."""
+    def __init__(self, records: Sequence[Record], nbytes: int, checked: CheckedRecords) -> None:
+        """Read from `records`, which hold `nbytes` bytes when decoded."""
         self._records, self._nbytes, self._checked = records, nbytes, checked
         self._held: tuple[int, memoryview] | None = None
 
@@ -38,12 +38,12 @@ class LiteralBytes:
         return self._held[1]
 
     def _decode(self, number: int) -> memoryview:
-        blob = self._checked(self._records[number])
+        blob = self._checked.read(self._records[number])
         size = min(LITERAL_BYTES, self._nbytes - number * LITERAL_BYTES)
         try:
             info = weightcodecs.inspect(blob)
             if info.format.name != "uint8" or info.shape != (size,):
                 raise CorruptBlobError(f"holds {info.format.name}{list(info.shape)}, not {size} bytes")
-            return memoryview(weightcodecs.decode(blob))  # type: ignore[arg-type]
+            return byte_view(weightcodecs.decode(blob))
         except CorruptBlobError as error:
             raise CorruptArchiveError(f"literal bytes of the files: {error}") from error

@@ -10,22 +10,21 @@ from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
-import xxhash
-import zstandard
 
 import weightcodecs
 from weightbench.granularity import Piece, expand
 from weightbench.models.errors import UnknownTensorError
 from weightbench.models.model import Array, TensorInfo
 from weightcodecs import BlobInfo, get_format
+from weightcodecs.blob import byte_view
 from weightcodecs.errors import CorruptBlobError, WrongReferenceError
 
 from .atomic import reported
 from .cache import UnitCache
+from .checked import CheckedRecords, named, read_index
 from .errors import ArchiveError, CorruptArchiveError
-from .index import Index, Record, StoredFile, StoredUnit, UnitReference
-from .index_reading import parse_index
-from .layout import FOOTER_BYTES, HEAD, check_head, parse_footer
+from .index import Record, StoredFile, StoredUnit, UnitReference
+from .layout import FOOTER_BYTES, HEAD
 from .literals import LiteralBytes
 from .summary import Sizes
 from .unpacking import UnpackedFile, targets, unpack_file
@@ -46,8 +45,8 @@ def open_archive(
         path: the archive. It must not be cut short while it is open; being replaced does no harm.
         base: returns a tensor that a unit was coded against; only archives of delta codecs need it.
         threads: handed to the codecs.
-        cache_bytes: limit of the decoded units that are kept because they hold several tensors; one larger unit
-            is kept beside them.
+        cache_bytes: limit of the decoded units that are kept because they hold several tensors; one larger
+            unit is kept beside them.
 
     Raises:
         CorruptArchiveError: not an archive, cut short or altered.
@@ -69,15 +68,16 @@ class ArchiveReader:
         self, path: Path, data: mmap.mmap, base: Base | None, threads: int, cache_bytes: int
     ) -> None:
         self.path = path
-        self._data, self._base, self._threads = data, base, threads
-        self.index = _read_index(path, data)
+        self._nbytes, self._base, self._threads = len(data), base, threads
+        self.index = read_index(path, data)
+        self._records = CheckedRecords(path, data, self.index)
         self._cache = UnitCache(cache_bytes)
         self._literals_before: dict[str, int] = {}
         literals = 0
         for stored in self.index.files:
             self._literals_before[stored.file.name] = literals
             literals += _literal_bytes(stored)
-        self._literals = LiteralBytes(self._literal_records(), literals, self._record)
+        self._literals = LiteralBytes(self._literal_records(), literals, self._records)
         self._places: dict[str, list[tuple[int, int, Piece]]] = {name: [] for name in self.index.tensors}
         for number, unit in enumerate(self.index.units):
             at = 0
@@ -93,7 +93,7 @@ class ArchiveReader:
 
     def sizes(self) -> Sizes:
         """Return the bytes of the archive by what they are."""
-        index, total = self.index, len(self._data)
+        index, total = self.index, self._nbytes
         side = sum(index.records[unit.side].nbytes for unit in index.units if unit.side is not None)
         literals = sum(record.nbytes for record in self._literal_records())
         return Sizes(index.payload, side, literals, total - index.payload - side - literals, total)
@@ -106,7 +106,7 @@ class ArchiveReader:
             WrongReferenceError: it was coded against a base that was not given, or is another one.
         """
         unit = self.index.units[number]
-        blob = self._record(self.index.records[unit.blob])
+        blob = self._records.read(self.index.records[unit.blob])
         try:
             info = weightcodecs.inspect(blob)
             self._check_blob(unit, info)
@@ -115,9 +115,9 @@ class ArchiveReader:
             if unit.side is None:
                 values = decoded.reshape(-1)
             else:
-                values = expand(decoded, self._record(self.index.records[unit.side]), unit.count)
+                values = expand(decoded, self._records.read(self.index.records[unit.side]), unit.count)
         except CorruptBlobError as error:
-            raise CorruptArchiveError(f"{self.path}: unit {number} ({_named(unit)}): {error}") from error
+            raise CorruptArchiveError(f"{self.path}: unit {number} ({named(unit)}): {error}") from error
         values.flags.writeable = False
         return values
 
@@ -158,12 +158,13 @@ class ArchiveReader:
                 at += extent.nbytes
             elif extent.nbytes:
                 values = np.ascontiguousarray(self.read_tensor(extent.tensor)).reshape(-1)
-                yield memoryview(values.view(np.uint8))  # type: ignore[arg-type]
+                yield byte_view(values)
 
     def unpack(self, directory: Path | str) -> tuple[UnpackedFile, ...]:
         """Restore the weight files into a folder.
 
-        Files whose units were all coded losslessly come back byte for byte, or not at all: their SHA-256 must be the
+        Files whose units were all coded losslessly come back byte for byte, or not at all: their SHA-256
+            must be the
         original's. Of a bounded codec's files there is no digest to compare with: the checksums of
         their coded bytes are checked, and `UnpackedFile` says that they differ.
 
@@ -181,24 +182,19 @@ class ArchiveReader:
     def verify(self, *, deep: bool = False) -> None:
         """Check every byte of the archive against its checksum; `deep`: decode everything, too.
 
-        Opening has checked head, index and footer; this checks the records and what is between them. Deep, the
-        SHA-256 of every file that shall come back bit by bit is compared with the original's.
+        Opening has checked head, index and footer; this checks the records and what is between them. Deep,
+        the SHA-256 of every file that shall come back bit by bit is compared with the original's.
 
         Raises:
             CorruptArchiveError: something is not as it was written; the message names it.
         """
-        end = len(HEAD)
-        for record in self.index.records:
-            if any(self._data[end : record.offset]):
-                raise CorruptArchiveError(f"{self.path}: altered between two records, at byte {end}")
-            self._record(record)
-            end = record.offset + record.nbytes
-        if any(self._data[end : self.index.end]):
-            raise CorruptArchiveError(f"{self.path}: altered before the index, at byte {end}")
+        self._records.verify()
         if not deep:
             return
         blobs = {unit.blob for unit in self.index.units}
-        payload = sum(len(weightcodecs.payload(self._record(self.index.records[blob]))) for blob in blobs)
+        payload = sum(
+            len(weightcodecs.payload(self._records.read(self.index.records[blob]))) for blob in blobs
+        )
         if payload != self.index.payload:
             raise CorruptArchiveError(f"{self.path}: it holds {payload} coded bytes, not as many as it says")
         for stored in self.index.files:
@@ -211,48 +207,31 @@ class ArchiveReader:
         """Raise `CorruptArchiveError` if a restored file should be the original and is not."""
         if stored.exact and sha256 != stored.sha256:
             raise CorruptArchiveError(
-                f"{self.path}: file {stored.file.name!r} does not come back as it was: its SHA-256 is {sha256}, "
-                f"the original's {stored.sha256}"
+                f"{self.path}: file {stored.file.name!r} does not come back as it was: its SHA-256 is "
+                f"{sha256}, the original's {stored.sha256}"
             )
 
     # -- within ------------------------------------------------------------------------------------------
-
-    def _record(self, record: Record) -> memoryview:
-        """Return a record, after checking its bytes."""
-        data = memoryview(self._data)[record.offset : record.offset + record.nbytes]
-        if xxhash.xxh3_64_intdigest(data) != record.checksum:
-            raise CorruptArchiveError(
-                f"{self.path}: {self._use_of(record)} was altered (byte {record.offset} ff.)"
-            )
-        return data
-
-    def _use_of(self, record: Record) -> str:
-        for unit in self.index.units:
-            if record == self.index.records[unit.blob]:
-                return f"the blob of {_named(unit)}"
-            if unit.side is not None and record == self.index.records[unit.side]:
-                return f"the references of {_named(unit)}"
-        return "a record of the files' literal bytes"
 
     def _check_blob(self, unit: StoredUnit, info: BlobInfo) -> None:
         """Check that a blob holds what the index says, before anything is allocated for it."""
         fits = info.count == unit.count if unit.side is None else 1 <= info.count <= unit.count
         if info.format.name != unit.format or not fits:
             raise CorruptBlobError(
-                f"holds {info.count} values of {info.format.name}, the index says {unit.count} of {unit.format}"
+                f"holds {info.count} values of {info.format.name}, not {unit.count} of {unit.format}"
             )
 
     def _reference(self, unit: StoredUnit, info: BlobInfo) -> Array:
         assert unit.reference is not None
         if self._base is None:
             raise WrongReferenceError(
-                f"{self.path}: {_named(unit)} was coded against {unit.reference.tensor!r} of model "
+                f"{self.path}: {named(unit)} was coded against {unit.reference.tensor!r} of model "
                 f"{unit.reference.model!r}; open the archive with base="
             )
         flat = self._base(unit.reference).reshape(-1)
         taken = flat[unit.reference.first : unit.reference.first + unit.count]
         if taken.size != unit.count:
-            raise WrongReferenceError(f"{self.path}: the base of {_named(unit)} has too few elements")
+            raise WrongReferenceError(f"{self.path}: the base of {named(unit)} has too few elements")
         return taken.reshape(info.shape)
 
     def _values(self, number: int) -> Array:
@@ -268,28 +247,3 @@ class ArchiveReader:
 
 def _literal_bytes(stored: StoredFile) -> int:
     return sum(extent.nbytes for extent in stored.file.extents if extent.tensor is None)
-
-
-def _named(unit: StoredUnit) -> str:
-    first, *more = dict.fromkeys(piece.tensor for piece in unit.pieces)
-    return f"tensor {first!r}" + (f" and {len(more)} more" if more else "")
-
-
-def _read_index(path: Path, data: mmap.mmap) -> Index:
-    check_head(data[: len(HEAD)], path)
-    footer = parse_footer(data[len(data) - FOOTER_BYTES :], len(data), path)
-    stored = data[footer.offset : footer.offset + footer.stored]
-    if xxhash.xxh3_128_digest(stored) != footer.digest:
-        raise CorruptArchiveError(f"{path}: the index was altered")
-    raw = stored
-    if footer.nbytes != footer.stored:
-        try:
-            if zstandard.frame_content_size(stored) != footer.nbytes:
-                raise CorruptArchiveError(f"{path}: the index is not as long as the footer says")
-            raw = zstandard.ZstdDecompressor().decompress(stored, allow_extra_data=False)
-        except zstandard.ZstdError as error:
-            raise CorruptArchiveError(f"{path}: the index cannot be unpacked: {error}") from None
-    try:
-        return parse_index(raw, footer.offset)
-    except CorruptArchiveError as error:
-        raise CorruptArchiveError(f"{path}: {error}") from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import weightcodecs
@@ -25,7 +25,8 @@ __all__ = ["Against", "refused_formats", "write_archive"]
 
 Against = Callable[[Unit], tuple[UnitReference, Array] | None]
 
-# Pages of the memory map are given back after this many bytes, so that a model larger than memory can be read.
+# Pages of the memory map are given back after this many bytes, so that a model larger than memory can be
+# read.
 DROP_BYTES = 64 << 20
 
 
@@ -45,6 +46,7 @@ def write_archive(
     dedup: bool = False,
     threads: int = 1,
     against: Against | None = None,
+    known_sha256: Mapping[str, str] | None = None,
     progress: Callable[[int, int], None] | None = None,
     on_unit: Callable[[UnitRecord], None] | None = None,
 ) -> ArchiveSummary:
@@ -60,8 +62,10 @@ def write_archive(
         granularity: how the model is cut into units.
         dedup: whether units with equal bytes share one blob (found by hash, then compared).
         threads: handed to the codec.
-        against: delta codecs only: gives what to code a unit against, an array of the unit's shape and where it
-            comes from; None for a unit that has no base, which is then stored raw.
+        against: delta codecs only: gives what to code a unit against, an array of the unit's shape and where
+            it comes from; None for a unit that has no base, which is then stored raw.
+        known_sha256: digests of files, by name, that need not be computed (a model's source remembers them).
+            A wrong one makes unpacking fail, never give wrong data.
         progress: is told raw bytes done and in all, after each unit.
         on_unit: is told of each unit.
 
@@ -71,13 +75,13 @@ def write_archive(
     """
     if codec.needs_reference != (against is not None):
         raise ConfigError(
-            f"{codec.name} codes against a base, which a model alone does not have; use a workload with a base"
+            f"{codec.name} codes against a base, which a model alone has not; use a workload with one"
             if codec.needs_reference
             else f"{codec.name} takes no base"
         )
     path = Path(path)
     with reported(f"cannot write {path}"), atomic_file(path) as out:
-        writing = _Writing(out, model, codec, granularity, threads, against)
+        writing = _Writing(out, model, codec, granularity, threads, against, known_sha256 or {})
         summary = writing.write(path, dedup, progress, on_unit)
     return summary
 
@@ -93,6 +97,7 @@ class _Writing:
         granularity: Granularity,
         threads: int,
         against: Against | None,
+        known_sha256: Mapping[str, str],
     ) -> None:
         self.out, self.records = out, RecordWriter(out)
         self.model, self.codec, self.granularity = model, codec, granularity
@@ -100,7 +105,7 @@ class _Writing:
         self.refused = refused_formats(model, codec)
         self.stored: list[StoredUnit] = []
         self.told: list[UnitRecord] = []
-        self.digests = FileDigests(model)
+        self.digests = FileDigests(model, known_sha256)
         self.payload = self.side = 0
         self.hashing = 0.0
 
@@ -174,7 +179,7 @@ class _Writing:
         )
 
     def _codec_for(self, unit: Unit) -> tuple[Codec, str | None, tuple[UnitReference, Array] | None]:
-        """Return what codes a unit, why it is not the codec that was asked for, and the base it codes against."""
+        """Return what codes a unit, why it is not the codec asked for, and the base that it codes against."""
         if unit.format in self.refused:
             return Identity(), self.refused[unit.format], None
         if self.against is None:

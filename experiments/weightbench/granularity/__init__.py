@@ -1,7 +1,7 @@
 """Granularity: what a codec sees at once.
 
-A model is cut into units by `units`: all values of a format (model), those of a block (layer), a tensor, a piece
-of a tensor (chunk), or distinct values and references to them (parameter). `assemble` is the way back.
+A model is cut into units by `units`: all values of a format (model), those of a block (layer), a tensor, a
+piece of a tensor (chunk), or distinct values and references to them (parameter). `assemble` is the way back.
 """
 
 from .assemble import assemble
@@ -10,7 +10,7 @@ from .layers import layer_of
 from .parameters import SEGMENT, Distinct, ParameterUnit, expand, reference_bytes, split
 from .source import Piece, TensorSource
 from .unit import Unit
-from .units import units
+from .cutting import units
 
 __all__ = [
     "KINDS",

@@ -8,8 +8,8 @@ __all__ = ["layer_of"]
 def layer_of(name: str) -> str:
     """Return the layer of a tensor: its name up to the first block index, else the module that holds it.
 
-    Covers ``model.layers.3.…``, ``transformer.h.3.…``, ``encoder.layer.3.…``, ``encoder.block.3.…``, ``blk.3.…``;
-    embeddings, heads and final norms are layers of their own.
+    Covers ``model.layers.3.…``, ``transformer.h.3.…``, ``encoder.layer.3.…``, ``encoder.block.3.…``,
+    ``blk.3.…``; embeddings, heads and final norms are layers of their own.
 
     >>> layer_of("model.layers.3.mlp.experts.0.up_proj.weight")
     'model.layers.3'

@@ -1,9 +1,9 @@
 """Parameter granularity: distinct values once, and a reference to one of them in the place of every value.
 
-The stream of all values of a format is cut into segments of at most 2^24 values, so that memory stays bounded. References are
-packed in ceil(log2(distinct)) bits, most significant bit first. They are not made smaller than raw by force: that
-almost every float32 weight is distinct, so that references cost more than they save, is a result. Source: ours, after the
-parameter-level analysis of Su et al., PVLDB 17(8), 2024.
+The stream of all values of a format is cut into segments of at most 2^24 values, so that memory stays
+bounded. References are packed in ceil(log2(distinct)) bits, most significant bit first. They are not made
+smaller than raw by force: that almost every float32 weight is distinct, so that references cost more than they
+save, is a result. Source: ours, after the parameter-level analysis of Su et al., PVLDB 17(8), 2024.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def _width(distinct: int) -> int:
 
 
 class ParameterUnit(Unit):
-    """A segment of a format's stream, coded as its distinct values; they are found once, when first asked for."""
+    """A segment of a format's stream, coded as its distinct values, which are found when first asked for."""
 
     @cached_property
     def _split(self) -> Distinct:

@@ -1,4 +1,4 @@
-"""Values of a model from any pieces of its tensors: views of the memory map wherever one run of bytes holds them."""
+"""Values of any pieces of a model's tensors: views of the memory map where one run of bytes holds them."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ class TensorSource:
     def read(self, format: str, pieces: Sequence[Piece]) -> Array:
         """Return the values of `pieces` (all of one format) one after the other: (n,), read-only.
 
-        It is a view of the memory map if the bytes of all pieces follow each other in one mapped file, aligned to
-        their elements; otherwise a copy: of tensors apart from each other or in several files, of unaligned ones,
-        and of models whose tensors are computed.
+        It is a view of the memory map if the bytes of all pieces follow each other in one mapped file,
+        aligned to their elements; otherwise a copy: of tensors apart from each other or in several files, of
+        unaligned ones, and of models whose tensors are computed.
         """
         dtype = get_format(format).dtype
         if isinstance(self.model, MappedModel):
