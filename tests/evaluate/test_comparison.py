@@ -15,6 +15,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from weightbench.canonical import dumps, loads
 from weightbench.evaluate import (
     Evaluation,
     EvaluationPlan,
@@ -156,7 +157,7 @@ def test_coarse_weights(plan: EvaluationPlan, tiny_llama: Path, weights: Weights
     assert (bits.n, bits.gained, bits.higher_is_better) == (12, None, False)
     assert bits.interval is not None
     assert bits.interval.low < bits.interval.high
-    json.dumps(evaluation.to_json(), allow_nan=False)
+    assert loads(dumps(evaluation.to_json())) == evaluation.to_json()
 
 
 def test_kl_and_perplexity_equal_a_direct_computation(
@@ -283,6 +284,18 @@ def test_half_precision_weights_are_widened(
     narrow = {n: a.astype(ml_dtypes.bfloat16) for n, a in weights.items()}
     wide = {n: a.astype(np.float32) for n, a in narrow.items()}
     assert run(plan, tiny_llama, wide, narrow).likelihood == run(plan, tiny_llama, narrow, wide).likelihood
+
+
+def test_broken_weights_give_numbers_not_a_crash(
+    plan: EvaluationPlan, tiny_llama: Path, weights: Weights
+) -> None:
+    broken = {n: np.full_like(a, np.nan) if "norm" in n else a for n, a in weights.items()}
+    evaluation = run(dataclasses.replace(plan, limit=4), tiny_llama, weights, broken)
+    assert evaluation.status == "ok"
+    assert evaluation.divergence is not None
+    assert np.isnan(evaluation.divergence.mean)
+    assert np.isnan(change(evaluation, "tiny_bpb", "bits_per_byte").after)
+    assert "nan" in dumps(evaluation.to_json())
 
 
 def test_missing_and_unknown_tensors(plan: EvaluationPlan, tiny_llama: Path, weights: Weights) -> None:

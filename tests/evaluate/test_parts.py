@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import subprocess
@@ -14,6 +13,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from weightbench.canonical import dumps, loads
 from weightbench.evaluate import Evaluation, EvaluationError, EvaluationPlan, evaluate
 from weightbench.evaluate.baseline import baseline_key, read_baseline, write_baseline
 from weightbench.evaluate.session import offline
@@ -63,8 +63,8 @@ def test_equal_tensors_have_no_error(dtype: Any) -> None:
         0,
         0,
     )
-    assert evaluation.to_json()["tensors"]["psnr_db"] == "Infinity"
-    json.dumps(evaluation.to_json(), allow_nan=False)
+    assert evaluation.to_json()["tensors"]["psnr_db"] == math.inf
+    assert loads(dumps(evaluation.to_json())) == evaluation.to_json()
 
 
 def test_the_sign_of_zero_counts_as_changed() -> None:
