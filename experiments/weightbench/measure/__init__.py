@@ -6,7 +6,7 @@ from weightbench.measure.noise import machine_noise
 from weightbench.measure.plan import PRESETS, MeasurePlan, paper, ratio, smoke, timing
 from weightbench.measure.result import Measurement, SaveLoad, Speed, UnitTiming
 from weightbench.measure.storage import measure_save_load
-from weightbench.measure.summary import Summary
+from weightbench.measure.summary import Summary, summarize
 
 __all__ = [
     "PRESETS",
@@ -25,5 +25,6 @@ __all__ = [
     "paper",
     "ratio",
     "smoke",
+    "summarize",
     "timing",
 ]
