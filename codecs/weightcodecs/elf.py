@@ -14,7 +14,8 @@ keep fewer bits for an error bound of the user's choice, and can end in an entro
 framework runs afterwards (zstd-3) and which gains more on planes.
 
 Format of a payload, fast: bit planes (rest_bytes) · byte planes, high first (each as it is, or as a zstd
-frame if that is smaller) · exception list. Paper: codes, most significant bit first · positions i32 · values.
+frame if that is smaller; one plane for codes of fewer than 8 bits, or none) · exception list. Paper: codes,
+most significant bit first · positions i32 · values.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from .errors import ConfigError, CorruptBlobError, ErrorBoundError
 from .exceptions import exceptions_nbytes, pack_exceptions, restore_exceptions
 from .formats import FloatFormat
 from .kernels.bit_stream import pack_bits, packed_bytes, unpack_bits
-from .kernels.fixed_point import BLOCK, decode_planes, encode_planes, outside_guard, rest_bytes
+from .kernels.fixed_point import BLOCK, decode_planes, encode_planes, outside_guard, plane_depth, rest_bytes
 from .threads import map_threads, spans
 
 __all__ = ["Elf"]
@@ -134,7 +135,7 @@ class Elf(ArrayCodec):
 
         def work(span: tuple[int, int]) -> None:
             low, high = span
-            first = rest_bytes(low, (fraction + 1) % 8)
+            first = rest_bytes(low, plane_depth(fraction, len(planes)))
             decode_planes(planes, rest[first:], fraction, wide[low:high], low)
 
         map_threads(work, spans(info.count, threads, BLOCK), threads)
@@ -147,7 +148,18 @@ class Elf(ArrayCodec):
 def _encode_fast(
     values: Array, wide: Array, fraction: int, guard: float, level: int | None, threads: int
 ) -> Encoded:
-    count, depth, width = values.size, (fraction + 1) % 8, (fraction + 1) // 8
+    width = (fraction + 1) // 8
+    widths = [width]
+    if level is not None and width == 0:
+        widths.append(1)  # codes of fewer than 8 bits in a byte each, so that the entropy stage sees them
+    ways = (_encode_planes(values, wide, fraction, guard, width, level, threads) for width in widths)
+    return min(ways, key=lambda encoded: encoded.nbytes)
+
+
+def _encode_planes(
+    values: Array, wide: Array, fraction: int, guard: float, width: int, level: int | None, threads: int
+) -> Encoded:
+    count, depth = values.size, plane_depth(fraction, width)
     rest_size = rest_bytes(count, depth)
     capacity = rest_size + width * count
     buffer = BlobBuffer(capacity + exceptions_nbytes(count, count, values.itemsize))
@@ -199,7 +211,8 @@ def _parameters(info: BlobInfo) -> tuple[int, int, int, list[int]]:
         length, at = read_varint(data, at)
         lengths.append(length)
     planes = (fraction + 1) // 8 if layout == _PLANES else 0
-    if layout > _PAPER or len(lengths) != planes or exceptions > info.count:
+    short = layout == _PLANES and planes == 0 and len(lengths) == 1
+    if layout > _PAPER or (len(lengths) != planes and not short) or exceptions > info.count:
         raise CorruptBlobError("elf: the parameters do not add up")
     return layout, fraction, exceptions, lengths
 
@@ -209,7 +222,7 @@ def _planes(
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8], memoryview]:
     """Return byte planes [width, n], bit planes and the exception list's bytes."""
     count = info.count
-    rest_size = rest_bytes(count, (fraction + 1) % 8)
+    rest_size = rest_bytes(count, plane_depth(fraction, len(lengths)))
     listed = exceptions_nbytes(count, exceptions, info.format.nbytes)
     if rest_size + sum(lengths) + listed != len(info.payload):
         raise CorruptBlobError("elf: the planes do not fill the payload")
@@ -229,6 +242,8 @@ def _planes(
             _read_plane(info.payload[starts[plane] : starts[plane + 1]], planes[plane])
 
         map_threads(work, range(len(lengths)), threads)
+    if len(lengths) == 1 and fraction < 7 and int(planes.max()) >> (fraction + 1):
+        raise CorruptBlobError("elf: a code has more bits than the parameters say")
     return planes, rest, info.payload[len(info.payload) - listed :]
 
 

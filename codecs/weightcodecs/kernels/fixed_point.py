@@ -6,10 +6,10 @@ rounded addition and leaves k in the low bits of the sum; t = m is the paper's |
 magnitude is `guard` or more, and NaN and infinities, get code 0; they are counted, and the caller keeps them
 apart. float16 has no arithmetic here: its |w|·2^t is an integer shift, rounded the same way.
 
-Codes are written as byte planes, most significant bits first, and as bit planes for the (t + 1) mod 8 low
-bits: in a block of up to 4096 codes, lane j of eight holds codes j·L … (j+1)·L − 1, L = 8·⌈block/64⌉, and
-byte i of a bit plane has one bit of each lane. That keeps both directions elementwise on 64-bit words, so
-that LLVM vectorises them.
+Codes are written as byte planes, most significant bits first, as many as the caller gives, and as bit planes
+for the low bits that do not fit (`plane_depth`): in a block of up to 4096 codes, lane j of eight holds codes
+j·L … (j+1)·L − 1, L = 8·⌈block/64⌉, and byte i of a bit plane has one bit of each lane. That keeps both
+directions elementwise on 64-bit words, so that LLVM vectorises them.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ __all__ = [
     "encode_planes",
     "encode_planes_reference",
     "outside_guard",
+    "plane_depth",
     "rest_bytes",
 ]
 
@@ -35,6 +36,11 @@ BLOCK = 4096
 """Codes in a block: a block's codes stay in the first-level cache. A multiple of 8."""
 
 Array = NDArray[Any]
+
+
+def plane_depth(fraction: int, width: int) -> int:
+    """Return how many low bits of a code of t + 1 bits stand in bit planes beside `width` byte planes."""
+    return max(fraction + 1 - 8 * width, 0)
 
 
 def rest_bytes(count: int, depth: int) -> int:
@@ -53,15 +59,15 @@ def encode_planes(
         fraction: t, the fraction bits kept: 1 to the format's mantissa width.
         guard: elements with |w| ≥ guard (and NaN, infinities) get code 0; at most 1 − 2^−(t+1), so that no
             code can round up to 1.
-        planes: uint8 [(t + 1) // 8, at least column + n], C-contiguous; n columns from `column` are written.
-        rest: uint8 [rest_bytes(n, (t + 1) % 8)], 8-byte aligned, written.
+        planes: uint8 [width, at least column + n], C-contiguous; n columns from `column` are written.
+        rest: uint8 [rest_bytes(n, plane_depth(t, width))], 8-byte aligned, written; fewer than 8 bit planes.
         column: where these elements stand in the planes.
     """
     values = _input(values)
     patterns = values.view(_bits(values))
     limit = np.array(guard, values.dtype).view(patterns.dtype)[()]
     words, low = rest.view(np.uint64), np.empty(BLOCK, np.uint8)
-    depth = (fraction + 1) % 8
+    depth = plane_depth(fraction, len(planes))
     sums, sum_bits, magic, base = _adder(values, fraction)
     shared = (planes, column, words, depth, sums, sum_bits)
     if values.itemsize == 2:
@@ -71,9 +77,9 @@ def encode_planes(
 
 
 def decode_planes(planes: Array, rest: Array, fraction: int, out: Array, column: int = 0) -> None:
-    """Turn planes written by `encode_planes` back into `out` (flat, aligned, same dtype); code 0 gives 0.0."""
+    """Turn planes of `encode_planes` back into `out` (flat, aligned, the same dtype); code 0 gives 0.0."""
     words, low = _input(rest).view(np.uint64), np.empty(BLOCK, np.uint8)
-    shared = (_input(planes), column, words, (fraction + 1) % 8)
+    shared = (_input(planes), column, words, plane_depth(fraction, len(planes)))
     sums, sum_bits, magic, base = _adder(out, fraction)
     target = out.view(_bits(out))
     if out.itemsize == 2:
@@ -92,13 +98,16 @@ def outside_guard(values: Array, guard: float, count: int) -> NDArray[np.int64]:
     return positions
 
 
-def encode_planes_reference(values: Array, fraction: int, guard: float) -> tuple[Array, Array, int]:
+def encode_planes_reference(
+    values: Array, fraction: int, guard: float, width: int
+) -> tuple[Array, Array, int]:
     """Return planes, rest and the number of elements outside, written plainly (for the tests)."""
-    wide = values.astype(np.float64)
+    with np.errstate(invalid="ignore"):  # a signalling NaN
+        wide = values.astype(np.float64)
     inside = np.abs(wide) < guard
     scaled = np.rint(np.abs(np.where(inside, wide, 0.0)) * 2.0**fraction).astype(np.uint64)
     codes = np.where(inside, scaled * 2 + np.signbit(wide), 0).astype(np.uint64)
-    depth, width = (fraction + 1) % 8, (fraction + 1) // 8
+    depth = plane_depth(fraction, width)
     shifts = (depth + 8 * np.arange(width - 1, -1, -1)).astype(np.uint64)
     planes = (codes >> shifts[:, None]).astype(np.uint8)
     rest = [np.empty(0, np.uint8)]
@@ -114,7 +123,7 @@ def encode_planes_reference(values: Array, fraction: int, guard: float) -> tuple
 
 def decode_planes_reference(planes: Array, rest: Array, fraction: int, count: int, dtype: Any) -> Array:
     """Return the `count` values of type `dtype` that the planes stand for, written plainly (for tests)."""
-    depth, at = (fraction + 1) % 8, 0
+    depth, at = plane_depth(fraction, len(planes)), 0
     codes = np.zeros(count, np.uint64)
     for index, plane in enumerate(planes):
         codes |= plane.astype(np.uint64) << np.uint64(depth + 8 * (len(planes) - 1 - index))

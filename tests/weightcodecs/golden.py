@@ -1,0 +1,88 @@
+"""Which golden blobs there are (tests/golden), and what they hold: arrays from a fixed recipe."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from weightcodecs import FORMATS, Codec, FloatFormat, get_format
+
+Array = NDArray[Any]
+FOLDER = Path(__file__).parents[1] / "golden"
+ALL = list(FORMATS)
+FLOATS = [name for name, format in FORMATS.items() if format.is_float]
+
+
+@dataclass(frozen=True)
+class Golden:
+    """One golden blob.
+
+    Attributes:
+        variant: what tells the configurations of a codec apart in the file's name.
+        ours: no library has a say in the bytes, so encoding again gives the same ones.
+    """
+
+    codec: str
+    variant: str
+    format: FloatFormat
+    version: int
+    ours: bool
+    config: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def path(self) -> Path:
+        return FOLDER / f"{self.codec}-{self.variant}-{self.format.name}-v{self.version}.blob"
+
+
+def _rows(codec: str, variant: str, formats: list[str], ours: bool, /, **config: Any) -> list[Golden]:
+    return [Golden(codec, variant, get_format(name), 1, ours, config) for name in formats]
+
+
+ELF = ["float16", "float32", "float64"]
+GOLDEN = [
+    *_rows("identity", "raw", ALL, True),
+    *_rows("zstd", "3", ["float32", "bfloat16", "bool"], False),
+    *_rows("lz4", "fast", ["float32", "bfloat16", "int64"], False),
+    *_rows("brotli", "5", ["float32", "uint8"], False),
+    *_rows("zlib", "6", ["float32", "int32"], False),
+    *_rows("xz", "6", ["float32", "float8_e4m3fn"], False),
+    *_rows("cast", "bfloat16", ["float64", "float32"], True),
+    *_rows("cast", "e4m3fn", ["float64", "float32", "float16", "bfloat16"], True, to="float8_e4m3fn"),
+    *_rows("elf", "planes", ELF, True, entropy="none"),
+    *_rows("elf", "paper", ELF, True, variant="paper", entropy="none"),
+    *_rows("elf", "zstd", [*ELF, "bfloat16"], False, widen_bfloat16=True, error_bound_absolute=2.0**-11),
+    *_rows("elf", "coarse", ELF, True, entropy="none", error_bound_absolute=2.0**-6),
+]
+
+
+def recipe(format: FloatFormat) -> Array:
+    """Return 6 x 29 numbers by integer arithmetic alone, so that no library's generator can change them.
+
+    Floats are small dyadic fractions with a few special values among them; equal everywhere, for ever.
+    """
+    state, drawn = 12345, []
+    for _ in range(6 * 29):
+        state = (state * 6364136223846793005 + 1442695040888963407) % 2**64
+        drawn.append(state >> 44)
+    numbers = np.array(drawn, np.int64)
+    if not format.is_float:
+        return (numbers % (2 if format.name == "bool" else 100)).astype(format.dtype).reshape(6, 29)
+    fractions = (numbers - (1 << 19)) * 2.0**-24
+    fractions[::7] *= 2.0**-8
+    values = fractions.astype(format.dtype)
+    special = [0.0, -0.0, 1.0, -1.5, np.nan]
+    values[40:45] = np.array(special).astype(format.dtype)
+    values[100:120] = values[3]
+    return values.reshape(6, 29)
+
+
+def references_for(codec: Codec, values: Array) -> dict[str, Array]:
+    """Return the base that golden blobs of delta codecs were made with."""
+    if not codec.needs_reference:
+        return {}
+    patterns = values.view(f"u{values.itemsize}") ^ np.array(1, f"u{values.itemsize}")
+    return {"reference": patterns.view(values.dtype)}

@@ -1,0 +1,47 @@
+"""Blobs that were written once decode for ever, and our own codecs still write the same bytes."""
+
+from __future__ import annotations
+
+import pytest
+from configurations import BROUGHT
+from corpus import assert_faithful, bits
+from golden import FOLDER, GOLDEN, Golden, recipe, references_for
+
+import weightcodecs
+
+every_blob = pytest.mark.parametrize("golden", GOLDEN, ids=lambda golden: golden.path.stem)
+
+
+@every_blob
+def test_decodes(golden: Golden) -> None:
+    assert golden.path.exists(), "run: python tests/golden/make.py"
+    blob = golden.path.read_bytes()
+    assert len(blob) < 2048
+    values = recipe(golden.format)
+    codec = weightcodecs.get_codec(golden.codec, **golden.config)
+    extra = references_for(codec, values)
+    decoded = weightcodecs.decode(blob, **extra)
+    assert_faithful(codec, golden.format, values, decoded, golden.path.stem)
+    # Bounded codecs too give back the same bits as ever: those of a round trip today.
+    assert (bits(decoded) == bits(codec.decode(codec.encode(values, **extra), **extra))).all()
+    assert weightcodecs.inspect(blob).version == golden.version
+
+
+@every_blob
+def test_same_bytes_again(golden: Golden) -> None:
+    codec = weightcodecs.get_codec(golden.codec, **golden.config)
+    if not golden.ours or codec.version != golden.version:
+        pytest.skip("a library decides on these bytes, or an older version wrote them")
+    values = recipe(golden.format)
+    assert bytes(codec.encode(values, **references_for(codec, values))) == golden.path.read_bytes()
+
+
+def test_none_is_forgotten() -> None:
+    assert {golden.codec for golden in GOLDEN} >= set(BROUGHT), "add rows in golden.py, then run make.py"
+    assert {path.name for path in FOLDER.glob("*.blob")} == {golden.path.name for golden in GOLDEN}
+
+
+def test_coded_not_raw() -> None:
+    """Apart from identity, a golden blob shows its codec at work in at least one format."""
+    coded = {golden.codec for golden in GOLDEN if not weightcodecs.inspect(golden.path.read_bytes()).raw}
+    assert coded == {golden.codec for golden in GOLDEN} - {"identity"}
