@@ -132,7 +132,7 @@ def _save_load(request: Request, model: Model, path: Path, task: Task) -> SaveLo
 
     def read() -> None:
         archive = open_archive(path)
-        for name in archive.tensors:
+        for name in archive.tensors():
             archive.read_tensor(name)
 
     return measure_save_load(write, read, path, request.measure, original_bytes=model.nbytes)

@@ -16,6 +16,8 @@ from weightbench.runner import Progress
 __all__ = ["print_cell", "print_plan", "print_row", "progress", "title"]
 
 LABEL = 15
+BAR = "  {desc:<34} {percentage:3.0f}%|{bar:24}| {n:.0f}/{total:.0f} {unit} [{elapsed}<{remaining}]"
+PARTS = ("payload", "side", "literals", "index")
 
 
 def title(cell: Mapping[str, Any]) -> str:
@@ -28,6 +30,10 @@ def title(cell: Mapping[str, Any]) -> str:
     dtype = f" as {model['dtype']}" if model["dtype"] else ""
     kind = cell["granularity"]["kind"]
     return f"{codec['name']}({options}) on {model['name']}{dtype}, granularity {kind}"
+
+
+def _word(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def print_cell(cell: Mapping[str, Any]) -> None:
@@ -44,8 +50,7 @@ def print_plan(cell: Mapping[str, Any], state: str) -> None:
 def progress() -> Iterator[Callable[[Progress], None]]:
     """Give a function that shows progress: a bar on a terminal, a line for each step elsewhere."""
     terminal = sys.stderr.isatty()
-    bar = tqdm(disable=not terminal, bar_format="  {desc:<34} {percentage:3.0f}%|{bar:24}| {n:.0f}/{total:.0f} "
-               "{unit} [{elapsed}<{remaining}]", leave=False)  # fmt: skip
+    bar = tqdm(disable=not terminal, bar_format=BAR, leave=False)
     last = ""
 
     def show(step: Progress) -> None:
@@ -152,21 +157,13 @@ def _evaluation(evaluation: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for change in evaluation["changes"]:
         yield "accuracy", _change(change)
     if divergence := evaluation["divergence"]:
-        yield (
-            "KL",
-            (
-                f"{divergence['mean']:.3g} nats/token (p99 {divergence['p99']:.3g}, max {divergence['max']:.3g}); "
-                f"same top choice {divergence['top1_agreement']:.2%} of {divergence['tokens']:,} tokens"
-            ),
-        )
+        spread = f"p99 {divergence['p99']:.3g}, max {divergence['max']:.3g}"
+        agreement = f"{divergence['top1_agreement']:.2%} of {divergence['tokens']:,} tokens"
+        yield "KL", f"{divergence['mean']:.3g} nats/token ({spread}); same top choice {agreement}"
     if likelihood := evaluation["likelihood"]:
-        yield (
-            "perplexity",
-            (
-                f"{likelihood['perplexity_before']:.4f} → {likelihood['perplexity_after']:.4f}; log-likelihood "
-                f"{likelihood['difference']:+.2g}{_interval(likelihood['interval'])} nats/token"
-            ),
-        )
+        change = f"{likelihood['difference']:+.2g}{_interval(likelihood['interval'])} nats/token"
+        before, after = likelihood["perplexity_before"], likelihood["perplexity_after"]
+        yield "perplexity", f"{before:.4f} → {after:.4f}; log-likelihood {change}"
     if tensors := evaluation["tensors"]:
         yield (
             "tensors",

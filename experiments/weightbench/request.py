@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -33,7 +34,15 @@ from weightcodecs import FORMATS, Codec, UnknownNameError, get_codec
 from weightcodecs.errors import nearest_names
 from weightcodecs.typed_fields import first_misfit
 
-__all__ = ["BadRequestError", "ModelRequest", "Request", "open_requested", "register_schema", "request_of"]
+__all__ = [
+    "BadRequestError",
+    "ModelRequest",
+    "Request",
+    "model_request",
+    "open_requested",
+    "register_schema",
+    "request_of",
+]
 
 SOURCES: dict[str, type[Any]] = {
     "zoo": ZooSource,
@@ -124,7 +133,7 @@ def request_of(config: Mapping[str, Any]) -> Request:
         raise BadRequestError(str(UnknownNameError("workload", str(workload), WORKLOADS)))
     return Request(
         codec=get_codec(str(codec.pop("name", None)), **codec),
-        model=_model_request(dict(config["model"])),
+        model=model_request(config["model"]),
         workload=workload,
         granularity=_build(Granularity, config["granularity"], "granularity"),
         dedup=config["dedup"],
@@ -143,7 +152,9 @@ def open_requested(request: Request) -> Model:
     return cast(model, request.model.dtype) if request.model.dtype else model
 
 
-def _model_request(config: dict[str, Any]) -> ModelRequest:
+def model_request(config: Mapping[str, Any]) -> ModelRequest:
+    """Turn the resolved conf/model group into a source; raises `BadRequestError`."""
+    config = dict(config)
     kind = config.pop("kind", None)
     if kind not in SOURCES:
         raise BadRequestError(str(UnknownNameError("kind of model", str(kind), SOURCES)))
@@ -203,16 +214,19 @@ def register_schema() -> None:
 def _schema(cls: type[Any]) -> type[Any]:
     """Return a dataclass with the fields of `cls` in types that OmegaConf knows, and the same defaults."""
     types = get_type_hints(cls)
-    made: list[Any] = []
-    for item in dataclasses.fields(cls):
-        default = item.default
-        value = (
-            field(default_factory=lambda d=default: list(d))
-            if isinstance(default, tuple)
-            else field(default=default)
-        )  # type: ignore[misc]
-        made.append((item.name, _omegaconf_type(types[item.name]), value))
+    made = [
+        (f.name, _omegaconf_type(types[f.name]), _omegaconf_default(f.default))
+        for f in dataclasses.fields(cls)
+    ]
     return dataclasses.make_dataclass(f"{cls.__name__}Schema", made)
+
+
+def _omegaconf_default(default: Any) -> Any:
+    return (
+        field(default_factory=partial(list, default))
+        if isinstance(default, tuple)
+        else field(default=default)
+    )
 
 
 def _omegaconf_type(wanted: Any) -> Any:

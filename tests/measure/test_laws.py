@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from weightbench.measure import PRESETS, MeasurePlan, measure_units
+from weightbench.measure import MeasurePlan, measure_units
 from weightcodecs import FORMATS, codec_class, get_codec, list_codecs
 
 Array = np.ndarray[Any, Any]
@@ -53,13 +53,3 @@ def test_every_codec(name: str, output: Any) -> None:
     plain = result.plain()  # refuses NaN and infinity
     assert plain["encode"]["seconds"]["n"] == 2
     assert plain["blob_bytes"] == sum(unit["blob_bytes"] for unit in plain["units"])
-
-
-def test_presets() -> None:
-    assert list(PRESETS) == ["smoke", "ratio", "timing", "paper"]
-    assert PRESETS["timing"].min_rounds >= 5
-    assert PRESETS["timing"].min_seconds >= 2
-    assert PRESETS["paper"].min_rounds >= 10
-    assert PRESETS["paper"].min_seconds >= 10
-    for plan in PRESETS.values():
-        assert (plan.threads, plan.output, plan.verify_every_round) == (1, "fresh", True)

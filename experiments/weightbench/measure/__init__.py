@@ -3,13 +3,12 @@
 from weightbench.measure.clock import SYSTEM_CLOCK, Clock
 from weightbench.measure.loop import Unit, measure_units
 from weightbench.measure.noise import machine_noise
-from weightbench.measure.plan import PRESETS, MeasurePlan, paper, ratio, smoke, timing
+from weightbench.measure.plan import MeasurePlan
 from weightbench.measure.result import Measurement, SaveLoad, Speed, UnitTiming
 from weightbench.measure.storage import measure_save_load
 from weightbench.measure.summary import Summary, summarize
 
 __all__ = [
-    "PRESETS",
     "SYSTEM_CLOCK",
     "Clock",
     "MeasurePlan",
@@ -22,9 +21,5 @@ __all__ = [
     "machine_noise",
     "measure_save_load",
     "measure_units",
-    "paper",
-    "ratio",
-    "smoke",
     "summarize",
-    "timing",
 ]

@@ -1,11 +1,11 @@
-"""How a measurement is taken: the resolved form of conf/measure, and its presets."""
+"""How a measurement is taken: the resolved form of conf/measure, which has the presets."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["PRESETS", "MeasurePlan", "paper", "ratio", "smoke", "timing"]
+__all__ = ["MeasurePlan"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,34 +61,3 @@ class MeasurePlan:
             raise ValueError(f"measure: output must be 'fresh' or 'reused', not {self.output!r}")
         if self.pin_cores is not None and len(self.pin_cores) < self.threads:
             raise ValueError(f"measure: {self.threads} threads need as many pin_cores, not {self.pin_cores}")
-
-
-_QUICK_WARMUP = 1 << 20
-
-
-def smoke() -> MeasurePlan:
-    """One round, nothing repeated: does it run at all?"""
-    return MeasurePlan(
-        "smoke", 1, 0.0, warmup_bytes=_QUICK_WARMUP, min_timed_seconds=0.0, memcpy_bytes=16 << 20
-    )
-
-
-def ratio() -> MeasurePlan:
-    """One round: sizes are exact, times are recorded and flagged as a single round."""
-    return MeasurePlan(
-        "ratio", 1, 0.0, warmup_bytes=_QUICK_WARMUP, min_timed_seconds=0.0, memcpy_bytes=64 << 20
-    )
-
-
-def timing() -> MeasurePlan:
-    """6 rounds (the fewest that give a 95 % interval of the median) and 2 s, one thread, fresh output."""
-    return MeasurePlan()
-
-
-def paper() -> MeasurePlan:
-    """10 rounds and 10 s, cold cache too: for numbers that are published."""
-    return MeasurePlan("paper", 10, 10.0, max_seconds=3600.0, warmup=2, cold_cache=True)
-
-
-PRESETS: dict[str, MeasurePlan] = {plan.name: plan for plan in (smoke(), ratio(), timing(), paper())}
-"""The presets by name."""

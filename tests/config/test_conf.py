@@ -1,0 +1,126 @@
+"""Every YAML in conf/ composes and stands for a request; what does not fit is refused when it is composed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+
+from weightbench.arguments import name_models, one_line
+from weightbench.measure import MeasurePlan
+from weightbench.models import HubSource, LocalSource, WheelSource, ZooSource
+from weightbench.request import BadRequestError, Request, register_schema, request_of
+from weightcodecs import WeightCodecsError, list_codecs
+
+CONF = Path(__file__).parents[2] / "conf"
+OPTIONS = sorted(f"{path.parent.name}={path.stem}" for path in CONF.glob("*/*.yaml"))
+NEEDS = {"model=local": ["model.path=/weights"], "model=hub": ["model.repository=org/name"]}
+
+
+def composed(*overrides: str) -> dict[str, Any]:
+    """The plain values that run.py hands over."""
+    register_schema()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("config", overrides=name_models(overrides))
+    return OmegaConf.to_container(config, resolve=False, throw_on_missing=True)  # type: ignore[return-value]
+
+
+def request(*overrides: str) -> Request:
+    return request_of(composed(*overrides))
+
+
+@pytest.mark.parametrize("option", [option for option in OPTIONS if not option.startswith("experiment=")])
+def test_every_option_stands_for_a_request(option: str) -> None:
+    made = request(option, *NEEDS.get(option, []))
+    assert made.cell("name", "revision")["codec"]["name"] == made.codec.name
+
+
+def test_every_codec_has_a_configuration_with_all_its_options() -> None:
+    assert sorted(path.stem for path in (CONF / "codec").glob("*.yaml")) == list_codecs()
+    for name in list_codecs():
+        config = composed(f"codec={name}")["codec"]
+        assert set(config) - {"name"} == set(request(f"codec={name}").codec.config()), name
+
+
+def test_configured_defaults_are_the_codecs_own() -> None:
+    from weightcodecs import get_codec
+
+    for name in list_codecs():
+        assert request(f"codec={name}").codec == get_codec(name)
+
+
+def test_defaults_are_the_main_job() -> None:
+    made = request()
+    assert (made.codec.name, made.model.source, made.granularity.kind) == ("elf", ZooSource("llama"), "tensor")
+    assert made.evaluation.limit == 200
+    assert made.measure == MeasurePlan(name="timing")
+
+
+def test_measuring_presets_grow() -> None:
+    rounds = [request(f"measure={name}").measure.min_rounds for name in ("smoke", "ratio", "timing", "paper")]
+    assert rounds == sorted(rounds)
+    assert rounds[0] == 1
+    assert rounds[2] >= 6  # the fewest that give a 95 % interval of the median
+
+
+def test_models_by_path_and_hub_id(tmp_path: Path) -> None:
+    assert request(f"model={tmp_path}").model.source == LocalSource(str(tmp_path))
+    assert request("model=org/some-model.v2", "model.revision=abc").model.source == HubSource(
+        "org/some-model.v2", revision="abc"
+    )
+    assert name_models(["model=llama,minilm", "codec=a/b"]) == ["model=llama,minilm", "codec=a/b"]
+    mixed = name_models([f"model=llama,{tmp_path}"])[0]
+    assert mixed.startswith("model=llama,local_")
+
+
+def test_wheels_are_pinned() -> None:
+    for name in ("minilm", "smollm2"):
+        source = request(f"model={name}").model.source
+        assert isinstance(source, WheelSource)
+        assert len(source.sha256) == 64
+        assert source.note
+
+
+def test_identity_does_not_depend_on_how_a_cell_was_asked_for() -> None:
+    plain = request("codec=elf").cell("m", "r")
+    assert request("codec=elf", "codec.level=1", "force=true", "limits.timeout_s=5").cell("m", "r") == plain
+    assert request("codec=elf", "codec.level=2").cell("m", "r") != plain
+    assert request("codec=elf", "model.dtype=float16").cell("m", "r") != plain
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["codec=zstdd"], "unknown codec 'zstdd'; did you mean 'zstd'?"),
+        (["model=lama"], "unknown model 'lama'; did you mean 'llama'"),
+        (["granularity=chunks"], "unknown granularity 'chunks'; did you mean 'chunk'?"),
+        (["granularity.kind=chunks"], "unknown granularity 'chunks'; did you mean 'chunk'?"),
+        (["model.dtype=bf16"], "unknown dtype 'bf16'; did you mean 'bfloat16'"),
+        (["codec.levl=3"], "did you mean 'level'?"),
+        (["codec.level=high"], "level must be a whole number"),
+        (["measure.min_rounds=many"], "measure.min_rounds"),
+        (["measure.min_round=2"], "did you mean 'min_rounds'"),
+        (["measure.min_rounds=0"], "min_rounds"),
+        (["eval.limit=-1"], "eval.limit must be above 0"),
+        (["eval.mode=lm_evil"], "did you mean 'lm_eval'?"),
+        (["limits.timeout_s=soon"], "limits.timeout_s"),
+        (["dedup=maybe"], "dedup"),
+        (["nothing=1"], "unknown option of the run 'nothing'"),
+        (["codec=elf", "codec.variant=quick"], "'fast' or 'paper'"),
+        (["workload.kind=hubs"], "unknown workload"),
+        (["model=hub"], "model.repository"),
+    ],
+)
+def test_wrong_input_is_refused_in_one_line(overrides: list[str], message: str) -> None:
+    from omegaconf.errors import OmegaConfBaseException
+
+    with pytest.raises((HydraException, OmegaConfBaseException, BadRequestError, WeightCodecsError)) as caught:
+        request(*overrides)
+    error = caught.value
+    line = one_line(error) if isinstance(error, HydraException | OmegaConfBaseException) else str(error)
+    assert message in line
+    assert "\n" not in line
