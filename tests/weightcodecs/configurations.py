@@ -29,33 +29,37 @@ CONFIGURATIONS: dict[str, list[dict[str, Any]]] = {
         {"error_bound_absolute": 0.3},  # bit planes alone
         {"error_bound_absolute": 1e-6, "entropy": "none"},  # 20 bits; refused for float16
     ],
+    "bfloat_parts": [{}, {"level": 1}],  # examples/third_party_codec
 }
-"""Configurations of every codec that weightcodecs brings."""
+"""Configurations of the codecs to try: all of ours, and of others where they are installed."""
 
 THREADS_CHANGE_BYTES = {"zstd"}
 """Codecs whose blob may hang on the number of threads (zstd cuts long input into jobs if there are some)."""
 
 
-def _brought() -> list[str]:
-    """Return the codecs of weightcodecs itself that can be made here."""
-    names = []
+def _found() -> dict[str, bool]:
+    """Return the codecs to try, and whether each is ours; those whose package is missing are left out."""
+    found = {}
     for name in weightcodecs.list_codecs():
         try:
-            if weightcodecs.codec_class(name).__module__.startswith("weightcodecs."):
+            ours = weightcodecs.codec_class(name).__module__.startswith("weightcodecs.")
+            if ours or name in CONFIGURATIONS:
                 weightcodecs.get_codec(name)
-                names.append(name)
+                found[name] = ours
         except MissingExtraError:
             continue
-    return names
+    return found
 
 
-BROUGHT = _brought()
+FOUND = _found()
+BROUGHT = [name for name, ours in FOUND.items() if ours]
+"""The codecs of weightcodecs itself."""
 
 
 def configurations() -> list[tuple[str, Codec]]:
     """Return (readable id, codec) for every configuration that can be made here."""
     made = []
-    for name in BROUGHT:
+    for name in FOUND:
         for config in CONFIGURATIONS.get(name, [{}]):
             options = ",".join(f"{key}={value}" for key, value in config.items())
             made.append((f"{name}({options})", weightcodecs.get_codec(name, **config)))
