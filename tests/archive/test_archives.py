@@ -18,7 +18,7 @@ from weightcodecs.errors import ConfigError, WrongReferenceError
 
 CHUNKS = [Granularity("chunk", 256), Granularity("chunk", 512, "content")]
 GRANULARITIES = [*(Granularity(kind) for kind in KINDS), *CHUNKS]
-CODECS = ["identity", "zstd", "lz4", "elf"]
+CODECS = [("identity", False), ("zstd", False), ("zstd", True), ("lz4", False), ("elf", True)]
 
 
 @register_codec
@@ -58,8 +58,7 @@ def original(model, file):
 
 
 @pytest.mark.parametrize("granularity", GRANULARITIES, ids=str)
-@pytest.mark.parametrize("name", CODECS)
-@pytest.mark.parametrize("dedup", [False, True])
+@pytest.mark.parametrize(("name", "dedup"), CODECS)
 def test_laws(model, granularity, name, dedup, tmp_path):
     codec, path, told, progress = get_codec(name), tmp_path / "model.wba", [], []
     summary = write_archive(

@@ -25,17 +25,18 @@ def reported(what: str) -> Iterator[None]:
 class AtomicFile:
     """The file being written; `atomic_file` makes it."""
 
-    def __init__(self, handle: int) -> None:
-        self._handle = handle
+    def __init__(self, handle: int, name: Path) -> None:
+        self._handle, self._name = handle, name
         self.nbytes = 0
 
     def write(self, data: bytes | memoryview) -> None:
-        """Append bytes."""
+        """Append bytes; raises `ArchiveError` if the disk is full."""
         left = memoryview(data)
-        while left:
-            written = os.write(self._handle, left)
-            self.nbytes += written
-            left = left[written:]
+        with reported(f"cannot write {self._name}"):
+            while left:
+                written = os.write(self._handle, left)
+                self.nbytes += written
+                left = left[written:]
 
 
 @contextmanager
@@ -49,18 +50,23 @@ def atomic_file(path: Path) -> Iterator[AtomicFile]:
         ArchiveError: the disk is full, the folder is missing or not writable, …; `errno` has the number.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
-    with reported(f"cannot write {path}"):
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    what = f"cannot write {path}"
+    with reported(what):
+        handle = os.open(temporary, flags, 0o666)
+    try:
         try:
-            try:
-                yield AtomicFile(handle)
+            yield AtomicFile(handle, path)
+            with reported(what):
                 os.fsync(handle)
-            finally:
-                os.close(handle)
+        finally:
+            os.close(handle)
+        with reported(what):
             temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    with reported(what):
         _sync_folder(path.parent)
 
 

@@ -15,6 +15,8 @@ from .layout import FOOTER_BYTES, HEAD, check_head, parse_footer
 
 __all__ = ["CheckedRecords", "named", "read_index"]
 
+DROP_BYTES = 64 << 20
+
 
 def read_index(path: Path, data: mmap.mmap) -> Index:
     """Return the index of a mapped archive; `CorruptArchiveError` if head, footer or index are not sound."""
@@ -42,9 +44,11 @@ class CheckedRecords:
 
     def __init__(self, path: Path, data: mmap.mmap, index: Index) -> None:
         self._path, self._data, self._index = path, data, index
+        self._touched = 0
 
     def read(self, record: Record) -> memoryview:
         """Return the bytes of a record; `CorruptArchiveError` if they are not those that were written."""
+        self._drop_pages(record.nbytes)
         data = memoryview(self._data)[record.offset : record.offset + record.nbytes]
         if xxhash.xxh3_64_intdigest(data) != record.checksum:
             raise CorruptArchiveError(
@@ -60,6 +64,13 @@ class CheckedRecords:
             self.read(record)
             end = record.offset + record.nbytes
         self._verify_gap(end, self._index.end)
+
+    def _drop_pages(self, nbytes: int) -> None:
+        """Unmap what was read so far, now and then, or an archive would count as memory as it is read."""
+        self._touched += nbytes
+        if self._touched >= DROP_BYTES and hasattr(mmap, "MADV_DONTNEED"):
+            self._data.madvise(mmap.MADV_DONTNEED)
+            self._touched = 0
 
     def _verify_gap(self, start: int, end: int) -> None:
         if any(self._data[start:end]):

@@ -164,9 +164,8 @@ class ArchiveReader:
         """Restore the weight files into a folder.
 
         Files whose units were all coded losslessly come back byte for byte, or not at all: their SHA-256
-            must be the
-        original's. Of a bounded codec's files there is no digest to compare with: the checksums of
-        their coded bytes are checked, and `UnpackedFile` says that they differ.
+        must be the original's. For the files of a bounded codec there is no digest to compare with: the
+        checksums of their coded bytes are checked, and `UnpackedFile` says that they differ.
 
         Raises:
             CorruptArchiveError: the archive is damaged; the file in question does not appear.

@@ -24,7 +24,7 @@ class UnpackedFile:
         nbytes: its size, which is the original's.
         sha256: of what was written.
         identical: whether it is the original, bit by bit. Else a bounded codec wrote its floats: the file is
-            a valid one of the same layout, its header, gaps and the tensors that were passed through are exact.
+            a valid one of the same layout; header, gaps and tensors that were passed through are exact.
     """
 
     path: Path

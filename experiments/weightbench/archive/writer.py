@@ -15,7 +15,7 @@ from weightcodecs import Codec, get_format
 from weightcodecs.errors import ConfigError
 from weightcodecs.identity import Identity
 
-from .atomic import AtomicFile, atomic_file, reported
+from .atomic import AtomicFile, atomic_file
 from .hashing import FileDigests
 from .index import Index, StoredFile, StoredUnit, UnitReference
 from .records import RecordWriter, write_literals
@@ -80,7 +80,7 @@ def write_archive(
             else f"{codec.name} takes no base"
         )
     path = Path(path)
-    with reported(f"cannot write {path}"), atomic_file(path) as out:
+    with atomic_file(path) as out:
         writing = _Writing(out, model, codec, granularity, threads, against, known_sha256 or {})
         summary = writing.write(path, dedup, progress, on_unit)
     return summary

@@ -5,12 +5,12 @@ piece of a tensor (chunk), or distinct values and references to them (parameter)
 """
 
 from .assemble import assemble
+from .cutting import units
 from .kinds import KINDS, Granularity
 from .layers import layer_of
 from .parameters import SEGMENT, Distinct, ParameterUnit, expand, reference_bytes, split
 from .source import Piece, TensorSource
 from .unit import Unit
-from .cutting import units
 
 __all__ = [
     "KINDS",

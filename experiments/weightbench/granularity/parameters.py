@@ -2,8 +2,8 @@
 
 The stream of all values of a format is cut into segments of at most 2^24 values, so that memory stays
 bounded. References are packed in ceil(log2(distinct)) bits, most significant bit first. They are not made
-smaller than raw by force: that almost every float32 weight is distinct, so that references cost more than they
-save, is a result. Source: ours, after the parameter-level analysis of Su et al., PVLDB 17(8), 2024.
+smaller than raw by force: that almost every float32 weight is distinct, so that references cost more than
+they save, is a result. Source: ours, after the parameter-level analysis of Su et al., PVLDB 17(8), 2024.
 """
 
 from __future__ import annotations
