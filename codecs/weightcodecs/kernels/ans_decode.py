@@ -90,7 +90,7 @@ def _open(stream, start, end, log):  # type: ignore[no-untyped-def]
     return position + log, _peek(stream, position, end) & ((_W1 << np.uint64(log)) - _W1)
 
 
-@njit(nogil=True, cache=True)
+@njit(inline="always")
 def _peek(stream, position, end):  # type: ignore[no-untyped-def]
     """At least 12 bits from ``position`` on, or as many as there are before byte ``end`` (at least 8), zeros above."""
     byte = min(position >> 3, end - 8)
@@ -114,12 +114,12 @@ def _decode_tail(stream, position, end, state, single, plane, at, last):  # type
     return position == 8 * end and state == 0
 
 
-@njit(nogil=True, cache=True)
+@njit(inline="always")
 def _load(stream, byte, skip):  # type: ignore[no-untyped-def]
     return (load64(stream, byte) | _MARKER) >> skip
 
 
-@njit(nogil=True, cache=True)
+@njit(inline="always")
 def _one(table, state, pending, plane, at):  # type: ignore[no-untyped-def]
     entry = table[state]
     bits = entry & _BYTE
@@ -127,7 +127,7 @@ def _one(table, state, pending, plane, at):  # type: ignore[no-untyped-def]
     return (entry >> _W52) + (pending & ((_W1 << bits) - _W1)), pending >> bits
 
 
-@njit(nogil=True, cache=True)
+@njit(inline="always")
 def _several(table, state, pending, plane, at):  # type: ignore[no-untyped-def]
     entry = table[state]
     bits = entry & _BYTE
@@ -139,7 +139,7 @@ def _several(table, state, pending, plane, at):  # type: ignore[no-untyped-def]
     )
 
 
-@njit(nogil=True, cache=True)
+@njit(inline="always")
 def _consumed(pending):  # type: ignore[no-untyped-def]
     return _W64 - bit_length(pending)
 

@@ -44,14 +44,14 @@ def _encoding_tables(frequencies, log, bits_of, base_of, next_state):  # type: i
         place[symbol] += 1
 
 
-@njit(nogil=True, cache=True)
+@njit(inline="always")
 def _step(symbol, state, pending, bits_of, base_of, next_state):  # type: ignore[no-untyped-def]
     bits = ((state + bits_of[symbol]) >> _W16) & _BYTE
     pending = (pending << bits) | (state & ((_W1 << bits) - _W1))
     return np.uint64(next_state[(state >> bits) + base_of[symbol]]), pending
 
 
-@njit(nogil=True, cache=True)
+@njit(inline="always")
 def _flush(pending, scratch, at):  # type: ignore[no-untyped-def]
     """Write the whole bytes below the marker to where ``at`` ends; what stays pending, and the new end."""
     filled = bit_length(pending) - _W1

@@ -18,7 +18,7 @@ SEGMENTS = 4
 _EQUAL_PAIRS = 2.0**-7.75
 
 
-@njit(nogil=True, cache=True)
+@njit(inline="always")
 def _count_word(word, counts, even, odd):  # type: ignore[no-untyped-def]
     for shift in range(0, 64, 16):
         counts[even + ((word >> np.uint64(shift)) & _BYTE)] += _ONE

@@ -17,9 +17,13 @@ _BYTE_POINTER = ir.IntType(8).as_pointer()
 
 
 def _address(context: Any, builder: Any, signature: Any, args: Any, bits: int) -> Any:
-    array = context.make_array(signature.args[0])(context, builder, args[0])
-    pointer = builder.gep(builder.bitcast(array.data, _BYTE_POINTER), [args[1]])
-    return builder.bitcast(pointer, ir.IntType(bits).as_pointer())
+    if isinstance(signature.args[0], types.Integer):
+        data = builder.inttoptr(args[0], _BYTE_POINTER)
+    else:
+        data = builder.bitcast(
+            context.make_array(signature.args[0])(context, builder, args[0]).data, _BYTE_POINTER
+        )
+    return builder.bitcast(builder.gep(data, [args[1]]), ir.IntType(bits).as_pointer())
 
 
 def _loader(bits: int, result: Any) -> Any:
@@ -43,6 +47,21 @@ def _storer(bits: int) -> Any:
         return types.void(array, offset, types.uint64), codegen
 
     return intrinsic(typed)
+
+
+@intrinsic
+def address_of(_context: Any, array: Any) -> Any:
+    """Where an array's data are, to be given to a load or store in the array's place.
+
+    Numba counts references around inlined functions that take arrays, with atomic instructions; integers are free.
+    The array must be an argument of the kernel: a local one may be freed once it is not named any more.
+    """
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        data = context.make_array(signature.args[0])(context, builder, args[0]).data
+        return builder.ptrtoint(data, ir.IntType(64))
+
+    return types.int64(array), codegen
 
 
 load64 = _loader(64, types.uint64)
@@ -105,3 +124,14 @@ def fill_bytes(_context: Any, target: Any, at: Any, size: Any, value: Any) -> An
         return context.get_dummy_value()
 
     return types.void(target, at, types.int64, types.uint8), codegen
+
+
+@intrinsic
+def swap_bytes32(_context: Any, value: Any) -> Any:
+    """The low four bytes of a uint64 in the opposite order, as uint64."""
+
+    def codegen(_target: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        word = builder.bswap(builder.trunc(args[0], ir.IntType(32)))
+        return builder.zext(word, ir.IntType(64))
+
+    return types.uint64(types.uint64), codegen
