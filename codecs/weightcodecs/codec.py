@@ -120,7 +120,7 @@ class Codec(ABC):
             raise UnsupportedFormatError(f"{self.name} does not take {format.name}: {reason}")
         flat = _flat(values, format)
         base = self._checked_reference(values, reference, format)
-        encoded = self._encode(flat, format, base, threads) if flat.size else None
+        encoded = self._encode_shaped(flat, values.shape, format, base, threads) if flat.size else None
         digest = None if base is None else _digest(base)
         if encoded is None or encoded.nbytes >= flat.nbytes:
             return self._seal(_raw_payload(flat), format, values.shape, b"", digest, raw=True)
@@ -171,6 +171,17 @@ class Codec(ABC):
         self, values: Array, format: FloatFormat, reference: Array | None, threads: int
     ) -> Encoded | None:
         """Code a non-empty flat C-contiguous array; None means that raw is smaller."""
+
+    def _encode_shaped(
+        self,
+        values: Array,
+        shape: tuple[int, ...],
+        format: FloatFormat,
+        reference: Array | None,
+        threads: int,
+    ) -> Encoded | None:
+        """Code a flat array of this shape. Codecs whose coding hangs on rows or fields override this."""
+        return self._encode(values, format, reference, threads)
 
     @abstractmethod
     def _decode(self, info: BlobInfo, reference: Array | None, out: Array | None, threads: int) -> Array:
