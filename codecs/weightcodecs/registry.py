@@ -31,6 +31,12 @@ _BUILT_IN = {
     "xz": "_lzma:Xz",
     "cast": "cast:Cast",
     "elf": "elf:Elf",
+    "fm_delta": "fm_delta:FmDelta",
+    "zipnn": "zipnn:Zipnn",
+    "zipnn_delta": "zipnn:ZipnnDelta",
+    "zipnn_lossy": "zipnn_lossy:ZipnnLossy",
+    "zipnn_official": "_zipnn:ZipnnOfficial",
+    "bitx": "bitx:Bitx",
 }
 _registered: dict[str, type[Codec]] = {}
 

@@ -29,12 +29,26 @@ CONFIGURATIONS: dict[str, list[dict[str, Any]]] = {
         {"error_bound_absolute": 0.3},  # bit planes alone
         {"error_bound_absolute": 1e-6, "entropy": "none"},  # 20 bits; refused for float16
     ],
+    "zipnn": [{}, {"entropy": "smallest"}, {"variant": "paper", "skip_chunks": 2}],
+    "zipnn_delta": [{}, {"entropy": "ans"}, {"variant": "paper"}],
+    "zipnn_lossy": [
+        {},
+        {"factor": 12, "rounding": "truncate", "sign": "twos_complement", "variant": "paper"},
+        {"factor": 14, "range_rule": "unit"},
+        {"factor": 6, "range_rule": "shipped", "sign": "twos_complement"},
+        {"factor": 40, "rounding": "truncate"},  # float64 alone
+    ],
+    "zipnn_official": [{}],
+    "bitx": [{}, {"entropy": "smallest"}, {"variant": "paper"}],
     "bfloat_parts": [{}, {"level": 1}],  # examples/third_party_codec
 }
 """Configurations of the codecs to try: all of ours, and of others where they are installed."""
 
 THREADS_CHANGE_BYTES = {"zstd"}
 """Codecs whose blob may hang on the number of threads (zstd cuts long input into jobs if there are some)."""
+
+TRUSTING = {"zipnn_official"}
+"""Codecs whose decoder is a native library that crashes on damaged data; their docstrings say so."""
 
 
 def _found() -> dict[str, bool]:

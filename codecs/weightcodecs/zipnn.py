@@ -1,0 +1,125 @@
+"""zipnn: exponents apart from mantissas, byte planes, Huffman (Hershcovitch et al., "ZipNN: Lossless
+Compression for AI Models", arXiv 2411.05239; "Lossless and Near-Lossless Compression for Foundation Models",
+arXiv 2404.15198).
+
+The sign of a float32, float64 or bfloat16 moves below the exponent, bytes of equal significance are kept
+together, and every plane of every chunk is entropy-coded or kept as it is, whichever is smaller.
+
+`variant="paper"` is the published method (see zipnn_paper): chunks of 256 KiB, Huffman, the 0.95 keep rule,
+and with entropy="auto" the choice of truncation, Huffman or zstd by zeros and runs. Its float formats are the
+authors': fp32, bf16, fp16, fp8. `variant="fast"` (ours, see plane_stream) never holds a whole plane, knows
+runs and ANS, and takes float64 too, and integers, whose bytes are grouped and not turned.
+
+What differs from the zipnn package: the input is never rewritten, lengths that are no multiple of four words
+do not end the process, and a checksum and every size are checked.
+
+`zipnn_delta` is the same on the XOR with a base (section "delta compression" of the papers); the package does
+not store which base that was, a blob of ours refuses any other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from .blob import BlobInfo
+from .codec import Array, ArrayCodec, DeltaCodec, Encoded
+from .entropy import METHODS
+from .errors import ConfigError, CorruptBlobError
+from .formats import FloatFormat
+from .plane_stream import decode_planes, encode_planes, piece_log2
+from .zipnn_paper import decode_paper, encode_paper, paper_refusal
+
+__all__ = ["Zipnn", "ZipnnDelta"]
+
+_FAST, _PAPER = 0, 1
+
+Variant = Literal["fast", "paper"]
+Entropy = Literal["auto", "huffman", "ans", "smallest"]
+
+
+def _checked(name: str, variant: str, entropy: str, skip_chunks: int) -> None:
+    if variant == "paper" and entropy not in ("auto", "huffman"):
+        raise ConfigError(f"{name}: variant=paper goes with entropy=auto or entropy=huffman")
+    if not 0 <= skip_chunks <= 1000:
+        raise ConfigError(f"{name}: skip_chunks must be from 0 to 1000")
+    if skip_chunks and variant != "paper":
+        raise ConfigError(f"{name}: skip_chunks goes with variant=paper")
+
+
+def _encoded(
+    codec: Zipnn | ZipnnDelta, values: Array, base: Array | None, format: FloatFormat, threads: int
+) -> Encoded:
+    if codec.variant == "paper":
+        payload = encode_paper(
+            values, base, format, auto=codec.entropy == "auto", skip=codec.skip_chunks, threads=threads
+        )
+        return Encoded(payload, bytes((_PAPER,)))
+    payload = encode_planes(values, base, format, METHODS[codec.entropy], threads)
+    return Encoded(payload, bytes((_FAST, piece_log2(format))))
+
+
+def _decoded(info: BlobInfo, base: Array | None, out: Array | None, threads: int) -> Array:
+    parameters = info.parameters
+    if len(parameters) == 2 and parameters[0] == _FAST:
+        return decode_planes(info.payload, info.count, base, info.format, parameters[1], out, threads)
+    if len(parameters) == 1 and parameters[0] == _PAPER and not paper_refusal(info.format):
+        return decode_paper(info.payload, info.count, base, info.format, out, threads)
+    raise CorruptBlobError(f"{info.codec}: the parameters name no variant for {info.format.name}")
+
+
+@dataclass(frozen=True)
+class Zipnn(ArrayCodec):
+    """ZipNN, lossless; see the module's docstring.
+
+    Attributes:
+        variant: "fast" (ours) or "paper" (the authors' method).
+        entropy: what a chunk may be coded with. "auto": runs, Huffman, or ANS where it saves 1/16 more
+            (variant paper: truncation, Huffman or zstd by the authors' rule); "huffman"; "ans"; "smallest":
+            whatever is smallest.
+        skip_chunks: variant paper only: chunks of a plane left raw after an incompressible one, without a
+            try. The paper skips "a few", the package none.
+    """
+
+    name: ClassVar[str] = "zipnn"
+    variant: Variant = "fast"
+    entropy: Entropy = "auto"
+    skip_chunks: int = 0
+
+    def validate(self) -> None:
+        """Check that the options go together."""
+        _checked(self.name, self.variant, self.entropy, self.skip_chunks)
+
+    def unsupported(self, format: FloatFormat) -> str | None:
+        """Variant paper: say why formats that the authors refuse are refused."""
+        return paper_refusal(format) if self.variant == "paper" else None
+
+    def _encode(self, values: Array, format: FloatFormat, reference: Array | None, threads: int) -> Encoded:
+        return _encoded(self, values, None, format, threads)
+
+    def _decode(self, info: BlobInfo, reference: Array | None, out: Array | None, threads: int) -> Array:
+        return _decoded(info, None, out, threads)
+
+
+@dataclass(frozen=True)
+class ZipnnDelta(DeltaCodec):
+    """ZipNN of the XOR with a base array; attributes as for `Zipnn`."""
+
+    name: ClassVar[str] = "zipnn_delta"
+    variant: Variant = "fast"
+    entropy: Entropy = "auto"
+    skip_chunks: int = 0
+
+    def validate(self) -> None:
+        """Check that the options go together."""
+        _checked(self.name, self.variant, self.entropy, self.skip_chunks)
+
+    def unsupported(self, format: FloatFormat) -> str | None:
+        """Variant paper: say why formats that the authors refuse are refused."""
+        return paper_refusal(format) if self.variant == "paper" else None
+
+    def _encode(self, values: Array, format: FloatFormat, reference: Array | None, threads: int) -> Encoded:
+        return _encoded(self, values, reference, format, threads)
+
+    def _decode(self, info: BlobInfo, reference: Array | None, out: Array | None, threads: int) -> Array:
+        return _decoded(info, reference, out, threads)
