@@ -187,10 +187,13 @@ def decode_ranks(
     first = np.empty(lower.size, np.int64)
     unit = np.empty(lower.size, np.int64)
     table = np.empty(lower.size, np.uint8)
+    cells = np.empty(lower.size, np.int64)
     longest = min(group, stop - start)
     ranges = np.empty(longest, np.uint8)
     values = np.empty(longest, np.uint8)
     magnitude_mask = (_ONE << np.uint64(bits - 1)) - _ONE
+    full = np.int64(mantissa + 1)
+    fraction = np.uint64(mantissa)
     last = stream.size - 8
     position, rest = 8 * ranks_at, 8 * rest_at
     at = start
@@ -204,23 +207,27 @@ def decode_ranks(
                 patterns[i] = 0
             at = end
             continue
-        for k in range(size):
-            ranges[k] = table[codes[at + k]]
+        for code in range(lower.size):  # one load for both in the loop below
+            cells[code] = (first[code] << 16) | (unit[code] + _FAR)
+        begin = np.uint64(at)  # unsigned indices: Numba looks whether signed ones are negative
+        for k in range(np.uint64(size)):
+            ranges[k] = table[np.uint64(codes[begin + k])]
         position = unpack_uniform(stream, position, last, ranges, values, size, inverse)
-        for k in range(size):
-            code = codes[at + k]
-            signed = first[code] + np.int64(values[k])
+        for k in range(np.uint64(size)):
+            entry = cells[np.uint64(codes[begin + k])]
+            x = (entry & 0xFFFF) - _FAR
+            signed = (entry >> 16) + np.int64(values[k])
             sign = signed >> 63
             cell = np.uint64(signed ^ sign)
-            level = max(np.int64(bit_length(cell)), 2 - unit[code])
-            count = np.uint64(mantissa + 1 - level)
-            base = (np.uint64(unit[code] + level - 2) << np.uint64(mantissa)) + (cell << count)
+            level = max(np.int64(bit_length(cell)), 2 - x)
+            count = np.uint64(full - level)
+            base = (np.uint64(x + level - 2) << fraction) + (cell << count)
             if cell == 0:
                 count = np.uint64(bits - 1)
                 base = np.uint64(0)
             word = load64(stream, min(rest >> 3, last)) >> (np.uint64(rest) & _SEVEN)
             rest += np.int64(count)
             magnitude = (base + (word & ((_ONE << count) - _ONE))) & magnitude_mask
-            patterns[at + k] = magnitude | (np.uint64(sign) & ~magnitude_mask)
+            patterns[begin + k] = magnitude | (np.uint64(sign) & ~magnitude_mask)
         at = end
     return (position + 7) >> 3 == rest_at and (rest + 7) >> 3 == rest_end
