@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from .blob import BlobBuffer, BlobInfo, byte_view, read_varint, varint
 from .codec import EXACT, Array, ArrayCodec, Encoded, ErrorBound, new_array
-from .errors import ConfigError, CorruptBlobError, ErrorBoundError
+from .errors import ConfigError, CorruptBlobError
 from .exceptions import exceptions_nbytes, pack_exceptions, restore_exceptions
 from .formats import FloatFormat
 from .kernels.bit_stream import pack_bits, packed_bytes, unpack_bits
@@ -43,6 +43,11 @@ _PAPER_GUARD = {"float16": 0.999, "float32": 1 - 2.0**-23, "float64": 0.99999999
 _PLANES, _PAPER = 0, 1
 _MAX_EXPANSION = (128 << 10) // 4  # of a zstd frame: a block of 128 KiB in 4 bytes
 _MIN_WINDOW = 1 << 10
+
+
+def _finest(format: FloatFormat) -> int:
+    """Return the most fraction bits that codes of this format have; bfloat16 is coded as float32."""
+    return 23 if format.name == "bfloat16" else format.mantissa_bits
 
 
 @dataclass(frozen=True)
@@ -80,7 +85,12 @@ class Elf(ArrayCodec):
     def unsupported(self, format: FloatFormat) -> str | None:
         """Say why formats other than float16, float32 and float64 are refused."""
         if format.name in _PAPER_GUARD or (format.name == "bfloat16" and self.widen_bfloat16):
-            return None
+            if self._fraction(format) <= _finest(format):
+                return None
+            return (
+                f"it cannot be kept within {self.error_bound_absolute:g}; "
+                f"its finest bound is 2^-{_finest(format) + 1}"
+            )
         if format.name == "bfloat16":
             return (
                 "its 7 mantissa bits would bound the error at 2^-8 only, far too coarse for weights; "
@@ -96,18 +106,12 @@ class Elf(ArrayCodec):
         return ErrorBound(absolute=half_unit * (2 if format.name == "bfloat16" else 1))
 
     def _fraction(self, format: FloatFormat) -> int:
-        """Return t, the number of fraction bits kept."""
-        finest = 23 if format.name == "bfloat16" else format.mantissa_bits
+        """Return t, the fraction bits that the bound needs; more than the format has if it cannot be kept."""
         if self.error_bound_absolute is None:
-            return finest
+            return _finest(format)
         wanted = self.error_bound_absolute / (2 if format.name == "bfloat16" else 1)
         # The smallest t ≥ 1 with 2^−(t+1) ≤ wanted: frexp gives wanted = m·2^e, 1/2 ≤ m < 1.
-        fraction = max(-int(np.frexp(wanted)[1]), 1)
-        if fraction > finest:
-            raise ErrorBoundError(
-                f"elf cannot keep {format.name} within {wanted:g}; its finest bound is 2^-{finest + 1}"
-            )
-        return fraction
+        return max(-int(np.frexp(wanted)[1]), 1)
 
     def _encode(
         self, values: Array, format: FloatFormat, reference: Array | None, threads: int
@@ -201,7 +205,7 @@ def _shortest(plane: NDArray[np.uint8], level: int) -> bytes | NDArray[np.uint8]
 def _parameters(info: BlobInfo) -> tuple[int, int, int, list[int]]:
     """Return layout, t, number of exceptions and plane lengths, checked against the format."""
     data = info.parameters
-    finest = 23 if info.format.name == "bfloat16" else info.format.mantissa_bits
+    finest = _finest(info.format)
     if len(data) < 3 or not 1 <= data[1] <= finest or info.format.name not in (*_PAPER_GUARD, "bfloat16"):
         raise CorruptBlobError("elf: the parameters do not fit the number format")
     layout, fraction = data[:2]

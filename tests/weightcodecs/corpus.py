@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from weightcodecs import Codec, ErrorBoundError, FloatFormat
+from weightcodecs import Codec, FloatFormat
 
 Array = NDArray[Any]
 
@@ -144,11 +144,7 @@ def references(codec: Codec, values: Array) -> dict[str, Array]:
 
 
 def refused(codec: Codec, format: FloatFormat) -> bool:
-    """Whether the codec says that it does not take the format, or cannot keep the bound asked for in it."""
-    try:
-        codec.error_bound(format)
-    except ErrorBoundError:
-        return True
+    """Whether the codec says that it does not take the format."""
     return codec.unsupported(format) is not None
 
 
