@@ -39,6 +39,7 @@ CONFIGURATIONS: dict[str, list[dict[str, Any]]] = {
         {"factor": 40, "rounding": "truncate"},  # float64 alone
     ],
     "zipnn_official": [{}],
+    "fm_delta": [{}, {"contexts": 1, "entropy": "smallest"}, {"variant": "paper"}],
     "bitx": [{}, {"entropy": "smallest"}, {"variant": "paper"}],
     "bfloat_parts": [{}, {"level": 1}],  # examples/third_party_codec
 }

@@ -1,0 +1,179 @@
+"""Decoding what delta_encode wrote; safe on any content. Layout and lanes: see delta_tokens. Source: ours."""
+
+import numpy as np
+
+from .delta_tokens import (
+    CONTEXT_HEAD,
+    HEAD,
+    LANES,
+    MAX_CONTEXTS,
+    PIECE,
+    STEP,
+    contexts_of,
+    patterns_of,
+    token_values,
+)
+from .jit import kernel
+from .plane_chunk import decode_chunk
+from .unaligned import load64
+
+__all__ = ["decode_deltas"]
+
+_W0 = np.uint64(0)
+_W1 = np.uint64(1)
+_W3 = np.uint64(3)
+_W7 = np.uint64(7)
+_W32 = np.uint64(32)
+
+
+@kernel
+def _load24(stream, at):  # type: ignore[no-untyped-def]
+    return np.int64(stream[at]) | np.int64(stream[at + 1]) << 8 | np.int64(stream[at + 2]) << 16
+
+
+@kernel
+def _get(stream, position, bits, limit, wide):  # type: ignore[no-untyped-def]
+    """The `bits` at bit `position`, whose byte is taken as `limit` at most: wrong bits, but no read outside."""
+    value = load64(stream, min(np.int64(position >> _W3), limit)) >> (position & _W7)
+    if wide:
+        some = min(bits, _W32)
+        value &= (_W1 << some) - _W1
+        behind = position + some
+        more = load64(stream, min(np.int64(behind >> _W3), limit)) >> (behind & _W7)
+        return value | (more & ((_W1 << (bits - some)) - _W1)) << some
+    return value & ((_W1 << bits) - _W1)
+
+
+@kernel
+def _one_change(token, values, lengths, stream, position, limit, wide):  # type: ignore[no-untyped-def]
+    t = np.uint64(token)
+    length = np.uint64(lengths[t])
+    distance = values[t] | _get(stream, position, length, limit, wide)
+    sign = _W0 - (t & _W1)
+    return (distance ^ sign) - sign, position + length
+
+
+@kernel
+def _collect(context, size, places, plane, values, lengths, stream, position, limit, change):  # type: ignore[no-untyped-def]
+    """Undo `_deal`: the signed change of `size` elements of each lane."""
+    word = change.dtype.type
+    wide = change.itemsize == 8
+    for index in range(size):
+        i = np.uint64(index)
+        for lane in range(LANES):
+            place = np.uint64(context[lane, i]) * np.uint64(LANES) + np.uint64(lane)
+            of = places[place]
+            places[place] = of + _W1
+            value, position = _one_change(plane[of], values, lengths, stream, position, limit, wide)
+            change[lane, i] = word(value)
+    return position
+
+
+@kernel
+def _decode_piece(stream, at, size, base, mantissa, mask, scratch, fine):  # type: ignore[no-untyped-def]
+    context, change, plane = scratch
+    word = base.dtype.type
+    width = 8 * base.itemsize
+    if size < 2:
+        return False
+    if stream[at] == 0:
+        if size != 1 + base.size * base.itemsize:
+            return False
+        for i in range(base.size):
+            value = _W0
+            for byte in range(base.itemsize):
+                value |= np.uint64(stream[at + 1 + i * base.itemsize + byte]) << np.uint64(8 * byte)
+            fine[i] = word(value)
+        return True
+    end = at + size
+    if size < HEAD or stream[at] != 1:
+        return False
+    top, contexts = np.int64(stream[at + 1]), np.int64(stream[at + 2])
+    low = np.int64(stream[at + 3]) | np.int64(stream[at + 4]) << 8
+    raw_bytes = _load24(stream, at + 5) | np.int64(stream[at + 8]) << 24
+    head = at + HEAD
+    first_raw = head + contexts * CONTEXT_HEAD
+    if contexts < 1 or contexts > MAX_CONTEXTS or top > 3 or low > np.int64(mask):
+        return False
+    if 2 * (((width - 1 - top) << top) + (2 << top)) > 256 or end - first_raw < raw_bytes:
+        return False
+    places = np.empty(contexts * LANES, np.uint64)
+    ends = np.empty(contexts * LANES, np.uint64)
+    chunk = first_raw + raw_bytes
+    total = 0
+    for index in range(contexts):
+        elements = 0
+        for lane in range(LANES):
+            places[index * LANES + lane] = total + elements
+            elements += _load24(stream, head + 3 * lane)
+            ends[index * LANES + lane] = total + elements
+        coded = _load24(stream, head + 3 * LANES)
+        head += CONTEXT_HEAD
+        if total + elements > base.size or coded > end - chunk:
+            return False
+        if elements > 0:
+            if not decode_chunk(stream, chunk, coded, plane, total, elements):
+                return False
+        elif coded != 0:
+            return False
+        chunk += coded
+        total += elements
+    if total != base.size or chunk != end:
+        return False
+    values = np.empty(256, np.uint64)
+    lengths = np.empty(256, np.uint8)
+    token_values(top, width, values, lengths)
+    position = np.uint64(8 * first_raw)
+    # What stands before the raw bits alone is more than the eight bytes of a load.
+    limit = end - 8
+    quarter = base.size // LANES
+    last = word(contexts - 1)
+    for block in range(0, quarter, STEP):
+        some = min(STEP, quarter - block)
+        for lane in range(LANES):
+            begin = lane * quarter + block
+            contexts_of(base[begin : begin + some], mantissa, mask, word(low), last, context[lane, :some])
+        position = _collect(context, some, places, plane, values, lengths, stream, position, limit, change)
+        for lane in range(LANES):
+            begin = lane * quarter + block
+            patterns_of(base[begin : begin + some], change[lane, :some], fine[begin : begin + some])
+    rest = base.size - LANES * quarter
+    if rest > 0:
+        begin = LANES * quarter
+        contexts_of(base[begin:], mantissa, mask, word(low), last, context[0, :rest])
+        for i in range(rest):
+            place = np.uint64(context[0, i]) * np.uint64(LANES) + np.uint64(LANES - 1)
+            token = plane[places[place]]
+            places[place] += _W1
+            value, position = _one_change(token, values, lengths, stream, position, limit, width == 64)
+            change[0, i] = word(value)
+        patterns_of(base[begin:], change[0, :rest], fine[begin:])
+    for index in range(places.size):
+        if places[index] != ends[index]:
+            return False
+    return (np.int64(position) + 7) >> 3 == first_raw + raw_bytes
+
+
+@kernel
+def decode_deltas(stream, offsets, base, mantissa, mask, first, last, scratch, fine):  # type: ignore[no-untyped-def]
+    """Decode pieces `first` to `last - 1` into `fine`; return the first that is corrupt, or −1.
+
+    Safe on any content: a lane that takes more tokens of a context than it has stays inside `plane`, and is
+    found out afterwards.
+
+    Args:
+        stream: uint8, read-only.
+        offsets: int64, where every piece starts, and the end of the last; ascending, inside the stream.
+        base, mantissa, mask: as in `encode_deltas`.
+        scratch: context (uint8 [4, 512]), change (words [4, 512]), plane (uint8 [2 · PIECE]).
+        fine: words, written.
+    """
+    for index in range(first, last):
+        start = index * PIECE
+        stop = min(start + PIECE, base.size)
+        at = offsets[index]
+        if not _decode_piece(
+            stream, at, offsets[index + 1] - at, base[start:stop], mantissa, mask, scratch, fine[start:stop]
+        ):
+            return index
+    return -1
