@@ -10,7 +10,6 @@ import numpy as np
 
 from weightbench.models.model import Model
 from weightcodecs.formats import get_format
-from weightcodecs.kernels.gear import cut_points
 
 from .kinds import Granularity
 from .layers import layer_of
@@ -70,6 +69,8 @@ def _chunks(source: TensorSource, whole: Piece, granularity: Granularity) -> Ite
     format = source.model.tensors[name].format
     width = get_format(format).nbytes
     if granularity.chunking == "content":
+        from weightcodecs.kernels.gear import cut_points  # loads Numba, which other cuts do without
+
         data = source.read(format, (whole,)).view(np.uint8)
         ends = [int(end) // width for end in cut_points(data, width, granularity.chunk_bytes)]
         del data

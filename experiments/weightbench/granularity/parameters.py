@@ -16,11 +16,11 @@ import numpy as np
 from weightbench.models.model import Array
 from weightcodecs.errors import CorruptBlobError
 from weightcodecs.formats import format_of
-from weightcodecs.kernels.bit_stream import pack_bits, packed_bytes, unpack_bits
-from weightcodecs.kernels.distinct import distinct_patterns
 
 from .unit import Unit
 
+# The kernels are imported where they are used: they load Numba, which takes longer than all else that a
+# command needs to start, and which most commands never call.
 __all__ = ["SEGMENT", "Distinct", "ParameterUnit", "expand", "reference_bytes", "split"]
 
 SEGMENT = 1 << 24
@@ -37,11 +37,14 @@ class Distinct:
 
 def reference_bytes(count: int, distinct: int) -> int:
     """Return the bytes that `count` packed references to `distinct` values take."""
-    return packed_bytes(count, _width(distinct))
+    return (count * _width(distinct) + 7) // 8
 
 
 def split(values: Array) -> Distinct:
     """Split values (n,), 1 ≤ n ≤ 2^24, into distinct bit patterns and references."""
+    from weightcodecs.kernels.bit_stream import pack_bits, packed_bytes
+    from weightcodecs.kernels.distinct import distinct_patterns
+
     format = format_of(values)
     if not 1 <= values.size <= SEGMENT:
         raise ValueError(f"split takes from 1 to {SEGMENT} values, not {values.size}")
@@ -67,6 +70,8 @@ def expand(distinct: Array, references: bytes | memoryview, count: int) -> Array
     width = _width(distinct.size)
     if width == 0:
         return np.repeat(distinct, count)
+    from weightcodecs.kernels.bit_stream import packed_bytes, unpack_bits
+
     packed = np.frombuffer(references, np.uint8)
     values = np.empty(count, distinct.dtype)
     for first in range(0, count, BLOCK):
