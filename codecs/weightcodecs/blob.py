@@ -37,6 +37,7 @@ __all__ = [
     "byte_view",
     "footer_limit",
     "parse_blob",
+    "parse_description",
     "read_varint",
     "seal",
     "varint",
@@ -182,6 +183,24 @@ def seal(
 def parse_blob(blob: Bytes) -> BlobInfo:
     """Check a blob's checksum and description; `CorruptBlobError` if anything is off."""
     view = byte_view(blob).toreadonly()
+    end, length, checksum = _tail(view)
+    if xxhash.xxh3_64(view[: end + _LENGTH.size]).intdigest() != checksum:
+        raise CorruptBlobError("the blob's checksum does not match; it was altered or cut")
+    return _parse_footer(bytes(view[end - length : end]), view[: end - length])
+
+
+def parse_description(blob: Bytes) -> BlobInfo:
+    """Check a blob's description alone, reading nothing of the payload.
+
+    For codecs whose payload has parts with checksums of their own; `parse_blob` is for all others.
+    """
+    view = byte_view(blob).toreadonly()
+    end, length, _ = _tail(view)
+    return _parse_footer(bytes(view[end - length : end]), view[: end - length])
+
+
+def _tail(view: memoryview) -> tuple[int, int, int]:
+    """Return where the tail starts, the footer's length and the checksum."""
     if len(view) < _TAIL.size:
         raise CorruptBlobError(f"{len(view)} bytes are too few for a blob; it was cut short or is not ours")
     length, checksum, magic = _TAIL.unpack(view[-_TAIL.size :])
@@ -190,9 +209,7 @@ def parse_blob(blob: Bytes) -> BlobInfo:
     end = len(view) - _TAIL.size
     if length > end:
         raise CorruptBlobError("the blob's footer is longer than the blob; it was cut short")
-    if xxhash.xxh3_64(view[: end + _LENGTH.size]).intdigest() != checksum:
-        raise CorruptBlobError("the blob's checksum does not match; it was altered or cut")
-    return _parse_footer(bytes(view[end - length : end]), view[: end - length])
+    return end, length, checksum
 
 
 def _parse_footer(footer: bytes, payload: memoryview) -> BlobInfo:

@@ -37,6 +37,7 @@ _BUILT_IN = {
     "zipnn_lossy": "zipnn_lossy:ZipnnLossy",
     "zipnn_official": "_zipnn:ZipnnOfficial",
     "bitx": "bitx:Bitx",
+    "qstore": "qstore:QStore",
 }
 _registered: dict[str, type[Codec]] = {}
 

@@ -1,0 +1,190 @@
+"""Pair codecs: a high- and a low-precision tensor in one blob, from which the low one can be loaded alone.
+
+The payload is the low part and behind it the high part; a codec lays both out. The blob's parameters are
+
+    bytes of the low part (varint) · XXH3-64 of the low part · the codec's own description of the low tensor ·
+    XXH3-64 of all that a blob's description says up to here
+
+so that `decode_low` reads the description and the low part, checks both, and touches nothing else: of a
+memory-mapped blob the high part's pages stay on disk. Damage in the high part is then not seen; the blob's
+own checksum, over everything, finds it in `decode_pair` and `decode`.
+"""
+
+from __future__ import annotations
+
+import io
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xxhash
+from numpy.typing import NDArray
+
+from .blob import Blob, BlobInfo, Bytes, parse_blob, parse_description, read_varint, seal, varint
+from .codec import Array, Codec, Encoded, _checked_out, _flat, new_array
+from .errors import CorruptBlobError, UnsupportedFormatError, WrongReferenceError
+from .formats import FloatFormat, format_of
+from .quantise import Quantised
+
+__all__ = ["Pair", "PairCodec"]
+
+Pieces = list[bytes | Array]
+_DIGEST = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """What a pair codec gives back: both tensors, and the low one's scales if they were given to it."""
+
+    high: Array
+    low: Array
+    scales: NDArray[np.float32] | None
+
+
+class PairCodec(Codec):
+    """Codes a tensor together with its quantised version. A single array is refused: see `encode_pair`."""
+
+    def unsupported(self, format: FloatFormat) -> str | None:
+        """Refuse every single array: there is no pair in it."""
+        return (
+            "it codes a tensor together with its quantised version; "
+            "use encode_pair(high, low), or workload=pair in a run"
+        )
+
+    def encode_pair(
+        self, high: Array, low: Array, *, scales: NDArray[np.float32] | None = None, threads: int = 1
+    ) -> Blob:
+        """Code a pair into one blob.
+
+        Args:
+            high: the tensor, float16, bfloat16 or float32, any shape.
+            low: its quantised version, of any quantiser: see the codec.
+            scales: float32, in C order one for each run of equally many elements; stored, and given back.
+            threads: how many threads may work on it.
+
+        Raises:
+            UnsupportedFormatError: the codec does not take these dtypes.
+            ValueError: the shapes of high, low and scales do not go together.
+        """
+        high, low = np.asarray(high), np.asarray(low)
+        format = format_of(high)
+        if reason := self.unsupported_pair(format, format_of(low)):
+            raise UnsupportedFormatError(f"{self.name} does not take {high.dtype} with {low.dtype}: {reason}")
+        flat_low = _flat(low, format_of(low))
+        if scales is not None:
+            scales = np.ascontiguousarray(np.asarray(scales), np.float32)
+        fields, low_part = self._encode_low(flat_low, low.shape, high.shape, scales, threads)
+        high_part = self._encode_high(_flat(high, format), format, flat_low, scales, high.shape, threads)
+        body = b"".join(memoryview(piece).cast("B") for piece in low_part)
+        parameters = varint(len(body)) + xxhash.xxh3_64(body).digest() + fields
+        parameters += _description_digest(self.name, self.version, format, high.shape, parameters)
+        payload = io.BytesIO(b"".join([body, *(memoryview(piece).cast("B") for piece in high_part)]))
+        del body
+        return seal(
+            payload, codec=self.name, version=self.version, format=format, shape=high.shape, parameters=parameters
+        )  # fmt: skip
+
+    def decode_pair(self, blob: Bytes, *, threads: int = 1) -> Pair:
+        """Return both tensors; `CorruptBlobError` if anything in the blob is off."""
+        info, fields, low_part, high_part = self._open(parse_blob(blob))
+        quantised = self._decode_low(info, fields, low_part, threads)
+        high = self._decode_high(info, high_part, quantised, None, threads)
+        return Pair(high.reshape(info.shape), quantised.codes, quantised.scales)
+
+    def decode_low(self, blob: Bytes, *, threads: int = 1) -> Quantised:
+        """Return codes and scales, reading the low part alone; `CorruptBlobError` if that is damaged."""
+        info, fields, low_part, _ = self._open(parse_description(blob))
+        return self._decode_low(info, fields, low_part, threads)
+
+    def decode(
+        self, blob: Bytes, *, reference: Array | None = None, out: Array | None = None, threads: int = 1
+    ) -> Array:
+        """Return the high tensor, see `Codec.decode`; `decode_pair` returns both."""
+        info, fields, low_part, high_part = self._open(parse_blob(blob))
+        if reference is not None:
+            raise WrongReferenceError(f"{self.name} takes no reference")
+        target = None if out is None else _checked_out(out, info)
+        quantised = self._decode_low(info, fields, low_part, threads)
+        high = self._decode_high(info, high_part, quantised, target, threads)
+        return high.reshape(info.shape) if out is None else out
+
+    # -- what a codec fills in ---------------------------------------------------------------------------
+
+    @abstractmethod
+    def unsupported_pair(self, high: FloatFormat, low: FloatFormat) -> str | None:
+        """Return why a pair of these formats is refused, or None if it is taken."""
+
+    @abstractmethod
+    def _encode_low(
+        self,
+        low: Array,
+        low_shape: tuple[int, ...],
+        high_shape: tuple[int, ...],
+        scales: NDArray[np.float32] | None,
+        threads: int,
+    ) -> tuple[bytes, Pieces]:
+        """Return the description of the low tensor (at most 1 KiB) and its part."""
+
+    @abstractmethod
+    def _decode_low(self, info: BlobInfo, fields: bytes, part: memoryview, threads: int) -> Quantised:
+        """Decode the low part; check every size first."""
+
+    @abstractmethod
+    def _encode_high(
+        self,
+        high: Array,
+        format: FloatFormat,
+        low: Array,
+        scales: NDArray[np.float32] | None,
+        shape: tuple[int, ...],
+        threads: int,
+    ) -> Pieces:
+        """Return the high part of a flat array."""
+
+    @abstractmethod
+    def _decode_high(
+        self, info: BlobInfo, part: memoryview, low: Quantised, out: Array | None, threads: int
+    ) -> Array:
+        """Decode the high part into `out` (flat) if given, else into a new flat array."""
+
+    # -- shared ------------------------------------------------------------------------------------------
+
+    def _encode(
+        self, values: Array, format: FloatFormat, reference: Array | None, threads: int
+    ) -> Encoded | None:
+        raise UnsupportedFormatError(f"{self.name}: {self.unsupported(format)}")
+
+    def _decode(self, info: BlobInfo, reference: Array | None, out: Array | None, threads: int) -> Array:
+        raise CorruptBlobError(f"{self.name}: not a pair")
+
+    def _open(self, info: BlobInfo) -> tuple[BlobInfo, bytes, memoryview, memoryview]:
+        """Check the description and the low part; return them, the fields and both parts."""
+        if info.codec != self.name or info.version > self.version:
+            raise CorruptBlobError(
+                f"the blob was written by {info.codec!r} version {info.version}, not by {self.name!r} "
+                f"(up to version {self.version}); use weightcodecs.decode"
+            )
+        length, at = read_varint(info.parameters, 0)
+        end = len(info.parameters) - _DIGEST
+        if info.raw or info.reference is not None or at + _DIGEST > end or length > len(info.payload):
+            raise CorruptBlobError(f"{self.name}: the description is not that of a pair")
+        said = info.parameters[:end]
+        if _description_digest(info.codec, info.version, info.format, info.shape, said) != info.parameters[end:]:
+            raise CorruptBlobError(f"{self.name}: the description's checksum does not match; it was altered")
+        low_part = info.payload[:length]
+        if xxhash.xxh3_64(low_part).digest() != said[at : at + _DIGEST]:
+            raise CorruptBlobError(f"{self.name}: the low part's checksum does not match; it was altered")
+        return info, said[at + _DIGEST :], low_part, info.payload[length:]
+
+
+def _description_digest(
+    name: str, version: int, format: FloatFormat, shape: tuple[int, ...], parameters: bytes
+) -> bytes:
+    said: list[Any] = [name, version, format.name, list(shape), parameters.hex()]
+    return xxhash.xxh3_64(repr(said).encode()).digest()
+
+
+def empty_target(info: BlobInfo, out: Array | None) -> Array:
+    """Return `out`, or a new array: for the high tensor, once its part's size was checked."""
+    return new_array(info) if out is None else out
