@@ -20,9 +20,9 @@ ORDER = [
     # the way of the data
     *("models", "workload", "granularity", "dedup", "archive", "verify", "measure", "evaluate"),
     # rows, and what is made of them
-    *("rows", "store", "columns", "table", "results", "request", "runner", "console", "figures", "report"),
+    *("rows", "store", "columns", "table", "results", "figures", "report"),
     # what knows the whole line
-    *("arguments", "cell", "command"),
+    *("request", "runner", "console", "arguments", "cell", "command"),
 ]
 """The modules of weightbench; each imports only those before it."""
 

@@ -27,7 +27,10 @@ __all__ = ["main", "run"]
 FAILED, WRONG_INPUT = 1, 2
 CELL = "weightbench.cell:run"
 
+# What the cells of this process came to, for `main`: Hydra hands nothing back from a job.
 _worst = 0
+_rows: list[Row] = []
+_roots: set[Path] = set()
 
 
 def main(entry: Callable[[], Any]) -> int:
@@ -47,7 +50,19 @@ def main(entry: Callable[[], Any]) -> int:
     except KeyboardInterrupt:
         print("\ninterrupted; what was finished is kept, the same command goes on", file=sys.stderr)
         return 130
+    finally:
+        _rebuild_tables()
+    if len(_rows) > 1:
+        console.print_sweep(_rows)
     return _worst
+
+
+def _rebuild_tables() -> None:
+    if _roots:
+        from weightbench.table import build_table  # loads pyarrow, which --help can do without
+
+        for root in _roots:
+            build_table(root)
 
 
 def run(config: Any) -> None:
@@ -61,6 +76,8 @@ def run(config: Any) -> None:
             _dry_run(cell, store)
             return
         row = _row(request, config, cell, store)
+        _rows.append(row)
+        _roots.add(store.root)
     except (WeightbenchError, WeightCodecsError, ModelError) as error:
         _complain(str(error))
         return

@@ -3,37 +3,21 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from weightbench.rows import Row, Status
+from weightbench.rows import Row, Status, codec_title, title
 from weightbench.runner import Progress
 
-__all__ = ["print_cell", "print_plan", "print_row", "progress", "title"]
+__all__ = ["print_cell", "print_plan", "print_row", "print_sweep", "progress"]
 
 LABEL = 15
 BAR = "  {desc:<34} {percentage:3.0f}%|{bar:24}| {n:.0f}/{total:.0f} {unit} [{elapsed}<{remaining}]"
 PARTS = ("payload", "side", "literals", "index")
-
-
-def title(cell: Mapping[str, Any]) -> str:
-    """Return a cell in a few words: codec with its options, model, granularity."""
-    codec = cell["codec"]
-    options = ", ".join(
-        f"{k}={v}" for k, v in codec.items() if k not in ("name", "version") and v is not None
-    )
-    model = cell["model"]
-    dtype = f" as {model['dtype']}" if model["dtype"] else ""
-    kind = cell["granularity"]["kind"]
-    return f"{codec['name']}({options}) on {model['name']}{dtype}, granularity {kind}"
-
-
-def _word(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def print_cell(cell: Mapping[str, Any]) -> None:
@@ -88,6 +72,27 @@ def print_row(row: Row, root: Path) -> None:
         _line("picture", str(root / name))
 
 
+def print_sweep(rows: Sequence[Row]) -> None:
+    """Print one line a cell, and what did not work with the words to try it again."""
+    print(f"\n{'model':<22}{'granularity':<13}{'ratio':>8}{'encode':>10}{'decode':>10}  MB/s   codec")
+    for row in rows:
+        cell: Any = row.cell
+        where = f"{cell['model']['name'][:21]:<22}{cell['granularity']['kind']:<13}"
+        print(f"{where}{_figures(row)}{codec_title(cell['codec'])}")
+    failed = [row for row in rows if row.status not in (Status.OK, Status.SKIPPED)]
+    if failed:
+        print(f"{len(failed)} of {len(rows)} cells failed; the same command runs just those again")
+
+
+def _figures(row: Row) -> str:
+    if row.status is not Status.OK:
+        return f"{row.status.upper() if row.status is not Status.SKIPPED else row.status:>28}         "
+    result: Any = row.result
+    rates = [result["speed"][what] and result["speed"][what]["mb_per_s"] for what in ("encode", "decode")]
+    speeds = "".join(f"{rate['median']:>10,.0f}" if rate else f"{'-':>10}" for rate in rates)
+    return f"{result['sizes']['ratio']:>8.4f}{speeds}         "
+
+
 def _line(label: str, text: str) -> None:
     print(f"{label:<{LABEL}}{text}")
 
@@ -99,11 +104,10 @@ def _lines(row: Row) -> Iterator[tuple[str, str]]:
     yield "model", f"{model['name']}: {model['tensors']} tensors, {formats}"
     if model["note"]:
         yield "note", model["note"]
-    yield "granularity", f"{row.cell['granularity']['kind']}, {sizes['units']:,} units"
-    yield (
-        "size",
-        f"raw {sizes['raw_bytes']:,} B → stored {sizes['stored_bytes']:,} B   ratio {sizes['ratio']:.4f}",
-    )
+    granularity: Any = row.cell["granularity"]
+    yield "granularity", f"{granularity['kind']}, {sizes['units']:,} units"
+    raw, stored = sizes["raw_bytes"], sizes["stored_bytes"]
+    yield "size", f"raw {raw:,} B → stored {stored:,} B   ratio {sizes['ratio']:.4f}"
     yield (
         "",
         "   ".join(

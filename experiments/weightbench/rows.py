@@ -69,6 +69,24 @@ class Row:
     schema: int = SCHEMA
 
 
+def title(cell: Plain) -> str:
+    """Return a cell in a few words: codec with its options, model, granularity."""
+    codec, model, granularity = (cast("Plain", cell[part]) for part in ("codec", "model", "granularity"))
+    dtype = f" as {model['dtype']}" if model["dtype"] else ""
+    return f"{codec_title(codec)} on {model['name']}{dtype}, granularity {granularity['kind']}"
+
+
+def codec_title(codec: Plain) -> str:
+    """Return a cell's codec in a few words: its name and the options that are set."""
+    shown = {key: value for key, value in codec.items() if key not in ("name", "version")}
+    options = ", ".join(f"{key}={_word(value)}" for key, value in shown.items() if value is not None)
+    return f"{codec['name']}({options})" if options else str(codec["name"])
+
+
+def _word(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 def done(row: Row) -> bool:
     """Whether the cell need not run again unless forced.
 

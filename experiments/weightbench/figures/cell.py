@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from weightbench.console import title
 from weightbench.figures import style
+from weightbench.rows import title
 
 from matplotlib import pyplot  # isort: skip - after style, which chooses the backend
 from matplotlib.axes import Axes
