@@ -76,6 +76,8 @@ def run(argument: Mapping[str, Any], task: Task) -> dict[str, Any]:
 
 
 def _refuse_unsupported(request: Request, model: Model) -> None:
+    if request.codec.needs_reference:
+        raise Skip(f"{request.codec.name} codes a model against its base, which workload=single does not have")
     refused = refused_formats(model, request.codec)
     floats = {info.format for info in model.tensors.values() if get_format(info.format).is_float}
     if floats and floats <= refused.keys():
