@@ -1,11 +1,13 @@
-"""Entropy kernels beside memcpy, zipnn and openzl on bf16 Gaussian weights, in one process, rounds interleaved.
+"""Entropy kernels beside memcpy, zipnn and openzl on bf16 Gaussian weights, in one process.
 
     python benchmarks/entropy.py [--elements 16777216] [--rounds 7] [--threads 1]
 
-Every coder gets the same words. Ours splits them into the exponent plane and the plane of sign and mantissa in pieces
-that fit the L2 cache, and codes both through ``kernels.plane_chunk``: what a codec of this package does, less its
-header. Outputs are allocated in every round, as the other packages do, and every round is verified. Speeds are of
-original bytes; read the last two columns, the share of memcpy measured in the same rounds.
+Every coder gets the same words. Ours splits them into the exponent plane and the plane of sign and mantissa
+in pieces that fit the L2 cache, and codes both through ``kernels.plane_chunk``: what a codec of this
+package does, less its header. Rounds are interleaved.
+Outputs are allocated in every round, as the other packages do, and every
+round is verified. Speeds are of original bytes; read the last two columns, the share of memcpy measured in
+the same rounds.
 """
 
 from __future__ import annotations
@@ -97,7 +99,7 @@ def official_zipnn(threads: int) -> Coder:
 
 
 def openzl(graph: str) -> Coder:
-    """The openzl package: bf16 deconstruct, fractions stored, exponents through ``graph`` (Huffman or Fse)."""
+    """The openzl package: fractions stored, exponents through ``graph`` (Huffman or Fse)."""
     import openzl.ext as zl
 
     compressor = zl.Compressor()
@@ -161,7 +163,7 @@ def bench_formats(words: Words, rounds: int, threads: int) -> None:
         ("openzl fse", lambda: openzl("Fse")),
     ):
         try:
-            coders[name] = make()
+            coders[name] = make()  # type: ignore[no-untyped-call]
         except ImportError:
             print(f"{name}: not installed, left out")
     times = {name: Times() for name in coders}
@@ -200,7 +202,10 @@ def _planes(words: Words) -> dict[str, NDArray[np.uint8]]:
 
 def bench_planes(words: Words, rounds: int, threads: int) -> None:
     """Print size and speed of single planes, in bits and bytes of the plane."""
-    print(f"\n{'plane':16s} {'method':8s} {'entropy':>8s} {'bits':>8s} {'encode MB/s':>12s} {'decode MB/s':>12s}")
+    print(
+        f"\n{'plane':16s} {'method':8s} {'entropy':>8s} {'bits':>8s}"
+        f" {'encode MB/s':>12s} {'decode MB/s':>12s}"
+    )
     for name, plane in _planes(words).items():
         share = np.bincount(plane, minlength=256) / plane.size
         entropy = -float(np.sum(share[share > 0] * np.log2(share[share > 0])))
@@ -224,7 +229,9 @@ def bench_planes(words: Words, rounds: int, threads: int) -> None:
 
 def main() -> None:
     """Run both tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--elements", type=int, default=1 << 24)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, default=1)

@@ -1,11 +1,12 @@
 """The entropy coder of every codec here: one byte plane to a stream of independent chunks, and back.
 
-A plane is cut into chunks (128 KiB unless told otherwise), each coded the smallest way (kernels.plane_chunk): raw,
-constant, runs, Huffman or ANS. Chunks are found through a directory, so any of them can be decoded alone and threads
-decode side by side. Coding never makes a plane larger than ``encode_bound``. Source: ours.
+A plane is cut into chunks (128 KiB unless told otherwise), each coded the smallest way
+(kernels.plane_chunk): raw, constant, runs, Huffman or ANS. Chunks are found through a directory, so any of
+them can be decoded alone and threads decode side by side. Coding never makes a plane larger than
+``encode_bound``. Source: ours.
 
-Layout: log2 of the chunk size (one byte); unless there is only one chunk, the coded size of each (three bytes,
-little-endian); the chunks. The plane's length is not stored: who stores a plane knows it.
+Layout: log2 of the chunk size (one byte); unless there is only one chunk, the coded size of each (three
+bytes, little-endian); the chunks. The plane's length is not stored: who stores a plane knows it.
 
 Kernels that split and merge planes themselves call ``kernels.plane_chunk`` directly.
 """
@@ -17,10 +18,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeAlias
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from weightcodecs.errors import ConfigError, CorruptBlobError
+from weightcodecs.kernels.jit import kernel
 from weightcodecs.kernels.plane_chunk import (
     ALLOW_ANS,
     ALLOW_HUFFMAN,
@@ -43,7 +44,7 @@ METHODS = {
     "rle": ALLOW_RUNS,
     "raw": 0,
 }
-"""What a chunk may be; constant and raw chunks always may. "auto" takes ANS where it is 1/16 smaller than Huffman."""
+"""What a chunk may be. "auto" takes ANS only where it is 1/16 smaller than Huffman, for it is slower."""
 
 DEFAULT_CHUNK_BYTES = 1 << 17
 _MIN_CHUNK_LOG2 = 10
@@ -51,9 +52,9 @@ _SIZE_BYTES = 3
 _CHUNKS_PER_TASK = 8
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _encode_chunks(plane, chunk, first, last, allowed, stream, at, directory):  # type: ignore[no-untyped-def]
-    """Code chunks ``first`` to ``last - 1`` to ``stream[at:]`` and their sizes to ``directory``; bytes written."""
+    """Code chunks ``first`` to ``last - 1`` to ``stream[at:]``, sizes to ``directory``; bytes in all."""
     begin = at
     for index in range(first, last):
         start = index * chunk
@@ -64,7 +65,7 @@ def _encode_chunks(plane, chunk, first, last, allowed, stream, at, directory):  
     return at - begin
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _decode_chunks(stream, offsets, chunk, first, last, plane):  # type: ignore[no-untyped-def]
     """Decode chunks ``first`` to ``last - 1``; index of the first one that is corrupt, or -1."""
     for index in range(first, last):
@@ -138,8 +139,9 @@ def encode_plane(
     plane: Bytes, *, method: str = "auto", threads: int = 1, chunk_bytes: int = DEFAULT_CHUNK_BYTES
 ) -> bytes:
     """Code a plane; see ``encode_into``."""
-    out = np.empty(encode_bound(memoryview(plane).nbytes, chunk_bytes), np.uint8)
-    return out[: encode_into(plane, out, method=method, threads=threads, chunk_bytes=chunk_bytes)].tobytes()
+    source = _input_view(plane)
+    out = np.empty(encode_bound(source.size, chunk_bytes), np.uint8)
+    return out[: encode_into(source, out, method=method, threads=threads, chunk_bytes=chunk_bytes)].tobytes()
 
 
 def decode_into(coded: Bytes, out: NDArray[np.uint8], *, threads: int = 1) -> None:

@@ -50,4 +50,6 @@ def adversarial_planes() -> dict[str, Plane]:
 
 @pytest.fixture(params=sorted(adversarial_planes()), scope="session")
 def plane(request: pytest.FixtureRequest) -> Plane:
-    return adversarial_planes()[request.param]
+    drawn = adversarial_planes()[request.param]
+    drawn.flags.writeable = False  # as inputs are, so that kernels are compiled once
+    return drawn

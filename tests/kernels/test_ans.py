@@ -62,6 +62,7 @@ def test_streams_match_the_reference(seed: int, one_by_one: bool) -> None:
     size = int(random.integers(300, 3000))
     plane = np.minimum(random.geometric(random.uniform(0.1, 0.98), size), 255).astype(np.uint8)
     plane[0] = 255
+    plane.flags.writeable = False
     frequencies = np.empty(256, np.int64)
     log, _ = normalise(np.bincount(plane, minlength=256), size, frequencies)
     stream = np.full(2 * size + 64, 0xEE, np.uint8)
@@ -90,6 +91,7 @@ def test_streams_match_the_reference(seed: int, one_by_one: bool) -> None:
 
 def test_nothing_is_written_where_there_is_no_room() -> None:
     plane = np.arange(256, dtype=np.uint8).repeat(4)
+    plane.flags.writeable = False
     frequencies = np.full(256, 2, np.int64)
     stream = np.full(2048, 0xEE, np.uint8)
     total = encode_ans(plane, 0, plane.size, frequencies, 9, stream, 0, 1000, np.empty(4, np.int64))

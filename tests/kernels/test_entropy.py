@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -80,13 +82,11 @@ def test_sizes_are_near_the_entropy() -> None:
         values = np.minimum(np.abs(random.standard_normal(1 << 19) * scale), 255).astype(np.uint8)
         ideal = entropy_bits(values) * values.size / 8
         headers = 4 * 300
-        assert len(encode_plane(values, method="ans")) <= 1.005 * ideal + headers
-        assert (
-            len(encode_plane(values, method="huffman")) <= max(1.05 * ideal, values.size / 8 * 1.01) + headers
-        )
-        assert (
-            len(encode_plane(values, method="smallest")) <= len(encode_plane(values, method="huffman")) + 16
-        )
+        sizes = {m: len(encode_plane(values, method=m)) for m in ("ans", "huffman", "smallest")}
+        assert sizes["ans"] <= 1.005 * ideal + headers
+        # A Huffman code loses less than the share of the most frequent symbol and 0.086 bit (Gallager 1978).
+        assert sizes["huffman"] <= ideal + np.bincount(values).max() / 8 + 0.086 * values.size / 8 + headers
+        assert sizes["smallest"] <= min(sizes["ans"], sizes["huffman"]) + 16
 
 
 def test_an_exponent_plane_costs_what_a_huffman_code_costs() -> None:
@@ -141,10 +141,8 @@ def small_blobs() -> list[tuple[bytes, int]]:
 
 def decode_or_refuse(coded: bytes, size: int) -> None:
     out = np.full(size + 64, FILLER, np.uint8)
-    try:
+    with contextlib.suppress(CorruptBlobError):
         decode_into(coded, out[32 : 32 + size])
-    except CorruptBlobError:
-        pass
     assert (out[:32] == FILLER).all()
     assert (out[32 + size :] == FILLER).all()
 

@@ -104,6 +104,7 @@ def test_streams_match_the_reference(seed: int) -> None:
     random = np.random.default_rng(seed)
     size = int(random.integers(300, 3000))
     plane = np.minimum(random.geometric(random.uniform(0.05, 0.7), size), 255).astype(np.uint8)
+    plane.flags.writeable = False
     histograms = histogram_reference(plane)
     lengths = lengths_of(histograms.sum(axis=0))
     codes, entries, sizes = np.empty(256, np.uint64), np.empty(256, np.uint64), np.empty(4, np.int64)
@@ -122,6 +123,7 @@ def test_streams_match_the_reference(seed: int) -> None:
 def test_a_gaussian_exponent_plane_needs_few_header_bytes() -> None:
     values = np.random.default_rng(1).standard_normal(1 << 17).astype(np.float32) * np.float32(0.02)
     exponents = (values.view(np.uint32) >> 23).astype(np.uint8)
+    exponents.flags.writeable = False
     lengths = lengths_of(np.bincount(exponents, minlength=256))
     room = np.empty(exponents.size + 1, np.uint8)
     coded = encode_chunk(exponents, 0, exponents.size, room, 0, ALLOW_HUFFMAN)

@@ -26,7 +26,7 @@ def tensors(case: dict[str, Any]) -> tuple[NDArray[Any], NDArray[Any]]:
     """The pair of a vector, after the recipe in the file."""
     random = np.random.Generator(np.random.PCG64(case["seed"]))
     size = case["n"]
-    dtype = np.dtype(getattr(ml_dtypes, "bfloat16") if case["dtype"] == "bfloat16" else case["dtype"])
+    dtype = np.dtype(ml_dtypes.bfloat16 if case["dtype"] == "bfloat16" else case["dtype"])
     base = random.standard_normal(size) * case.get("sigma_w", 0.02)
     delta = random.standard_normal(size) * case.get("sigma_delta", 1e-3)
     if "case" in case:
@@ -93,7 +93,9 @@ def test_the_model_starts_anew_for_each_field() -> None:
     assert fields is not None
     assert flat is not None
     assert len(fields) > len(flat)
-    np.testing.assert_array_equal(decode_fm_delta(fields, base, 0, (3, 3, 4, 64)), fine.reshape(-1).view("u4"))
+    np.testing.assert_array_equal(
+        decode_fm_delta(fields, base, 0, (3, 3, 4, 64)), fine.reshape(-1).view("u4")
+    )
 
 
 def test_noise_is_given_up() -> None:

@@ -1,14 +1,15 @@
 """Frequencies of the tabled asymmetric numeral system (tANS): normalising, storing and spreading them.
 
-tANS: Duda, "Asymmetric numeral systems: entropy coding combining speed of Huffman coding with compression rate of
-arithmetic coding" (arXiv 1311.2540); the spread over the states is that of FSE (Collet). The normalisation, which
-ends at a local optimum of the coded size, and the layout are ours.
+tANS: Duda, "Asymmetric numeral systems: entropy coding combining speed of Huffman coding with compression
+rate of arithmetic coding" (arXiv 1311.2540); the spread over the states is that of FSE (Collet). The
+normalisation, which ends at a local optimum of the coded size, and the layout are ours.
 """
 
+# mypy: no-check-untyped-defs
 import numpy as np
-from numba import njit
 
 from weightcodecs.kernels.code_table import get_bits, put_bits, read_table, write_table
+from weightcodecs.kernels.jit import kernel
 from weightcodecs.kernels.unaligned import bit_length
 
 MAX_TABLE_LOG = 12
@@ -16,7 +17,7 @@ MIN_TABLE_LOG = 6
 MAX_STATES = 1 << MAX_TABLE_LOG
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def normalise(counts, size, frequencies):  # type: ignore[no-untyped-def]
     """Scale ``counts`` to frequencies that sum to a power of two, none of them 0 where the count is not.
 
@@ -25,8 +26,8 @@ def normalise(counts, size, frequencies):  # type: ignore[no-untyped-def]
         frequencies: int64 (256,), overwritten.
 
     Returns:
-        log2 of the sum (6 to 12: small planes get small tables) and the bits an ideal coder with these frequencies
-        takes for the counted symbols.
+        log2 of the sum (6 to 12: small planes get small tables) and the bits an ideal coder with these
+        frequencies takes for the counted symbols.
     """
     symbols = np.empty(256, np.int64)
     present = 0
@@ -67,7 +68,7 @@ def normalise(counts, size, frequencies):  # type: ignore[no-untyped-def]
     return log, bits
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def write_frequencies(frequencies, table):  # type: ignore[no-untyped-def]
     """Code frequencies (int64 (256,)) into ``table`` (uint8, MAX_TABLE_BYTES); returns the bytes written.
 
@@ -84,7 +85,7 @@ def write_frequencies(frequencies, table):  # type: ignore[no-untyped-def]
     return (position + 7) >> 3
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def read_frequencies(table, frequencies):  # type: ignore[no-untyped-def]
     """Decode what ``write_frequencies`` wrote; safe on any content.
 
@@ -115,9 +116,9 @@ def read_frequencies(table, frequencies):  # type: ignore[no-untyped-def]
     return log, (position + 7) >> 3
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def spread_symbols(frequencies, log, spread):  # type: ignore[no-untyped-def]
-    """Deal the symbols to the states, ``frequencies[s]`` of them to ``s``, into ``spread`` (uint8, 2**log used)."""
+    """Deal the states to the symbols by ``frequencies``, into ``spread`` (uint8, ``2**log`` used)."""
     states = 1 << log
     step = (states >> 1) + (states >> 3) + 3
     at = 0

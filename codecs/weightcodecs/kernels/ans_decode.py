@@ -1,16 +1,16 @@
 """tANS decoding of four streams side by side, up to five symbols per table lookup on skewed planes.
 
-Where one symbol has most of the states, most symbols cost no bit: the state alone tells the next symbol, and the one
-after that. A table entry may therefore hold every symbol up to the first that has to read bits, five at most, so a
-plane of 0.2 bit a symbol decodes several symbols a step. Layout of an entry (uint64):
+Where one symbol has most of the states, most symbols cost no bit: the state alone tells the next symbol,
+and the one after that. A table entry may therefore hold every symbol up to the first that has to read bits,
+five at most, so a plane of 0.2 bit a symbol decodes several symbols a step. Layout of an entry (uint64):
 
     bits 0-7     bits to read
     bits 8-47    the symbols, the first one lowest
     bits 48-50   how many symbols
     bits 52-63   the next state, less the bits read
 
-A stream is read forwards, lowest bit first. The highest bit of the accumulator is a marker whose position tells how
-much has been consumed. Several symbols an entry and the streams side by side are ours.
+A stream is read forwards, lowest bit first. The highest bit of the accumulator is a marker whose position
+tells how much has been consumed. Several symbols an entry and the streams side by side are ours.
 """
 
 import numpy as np
@@ -18,6 +18,7 @@ from numba import njit
 
 from weightcodecs.kernels.ans_code import spread_symbols
 from weightcodecs.kernels.histogram import SEGMENTS
+from weightcodecs.kernels.jit import kernel
 from weightcodecs.kernels.unaligned import bit_length, load64, store64, trailing_zeros
 
 MAX_SYMBOLS = 5
@@ -35,9 +36,9 @@ _W52 = np.uint64(52)
 _W64 = np.uint64(64)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def single_table(frequencies, log, table):  # type: ignore[no-untyped-def]
-    """Fill ``table`` (uint64 (2**log,)), one symbol an entry, for frequencies (int64 (256,)) with sum ``2**log``.
+    """Fill ``table`` (uint64 (2**log,)) for frequencies (int64 (256,)) with sum ``2**log``.
 
     Returns:
         How many states read no bit.
@@ -58,9 +59,9 @@ def single_table(frequencies, log, table):  # type: ignore[no-untyped-def]
     return free
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _join(left, right, symbols):  # type: ignore[no-untyped-def]
-    """For every state: ``left``'s symbols, then ``right``'s, where ``left`` has exactly ``symbols`` and reads no bit."""
+    """``left``'s symbols, then ``right``'s, for states where ``left`` has ``symbols`` and reads no bit."""
     shift = np.uint64(8 * symbols)
     more = np.uint64(symbols) << _W48
     joined = np.empty_like(left)
@@ -73,14 +74,14 @@ def _join(left, right, symbols):  # type: ignore[no-untyped-def]
     return joined
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def several_table(single):  # type: ignore[no-untyped-def]
     """The table with up to five symbols an entry."""
     two = _join(single, single, 1)
     return _join(_join(two, two, 2), single, 4)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _open(stream, start, end, log):  # type: ignore[no-untyped-def]
     """Bit position (in all of ``stream``) after the first state, or -1; and that state."""
     first = np.uint64(stream[start])
@@ -92,12 +93,12 @@ def _open(stream, start, end, log):  # type: ignore[no-untyped-def]
 
 @njit(inline="always")
 def _peek(stream, position, end):  # type: ignore[no-untyped-def]
-    """At least 12 bits from ``position`` on, or as many as there are before byte ``end`` (at least 8), zeros above."""
+    """Bits from ``position`` on: at least 12, or those before byte ``end`` (8 or more) and zeros above."""
     byte = min(position >> 3, end - 8)
     return load64(stream, byte) >> np.uint64(position - 8 * byte)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _decode_tail(stream, position, end, state, single, plane, at, last):  # type: ignore[no-untyped-def]
     """Decode one stream to its end, filling ``plane[at:last]``; True if both end together in state 0."""
     while at < last:
@@ -144,14 +145,14 @@ def _consumed(pending):  # type: ignore[no-untyped-def]
     return _W64 - bit_length(pending)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def decode_ans(stream, bounds, single, several, one_by_one, log, plane, at, size):  # type: ignore[no-untyped-def]
     """Decode four streams into ``plane[at : at + size]``.
 
     Args:
         stream: uint8 array.
-        bounds: int64 (5,); stream k is at ``[bounds[k], bounds[k + 1])``, none is empty, and ``bounds[0] >= 8`` (the
-            last bytes of a stream are read with what stands before them).
+        bounds: int64 (5,); stream k is at ``[bounds[k], bounds[k + 1])``, none is empty, and
+            ``bounds[0] >= 8`` (the last bytes of a stream are read with what stands before them).
         single: of ``single_table``.
         several: of ``several_table``; not used (``single`` will do) if
         one_by_one: symbols are taken one by one, which is faster unless many states read no bit.

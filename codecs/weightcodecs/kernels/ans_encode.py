@@ -1,9 +1,10 @@
 """tANS encoding of a plane as four streams side by side, the quarters of the plane as in huffman_encode.
 
-Every stream starts in state 0 and codes its last symbol first. It grows downwards in memory, so the decoder reads it
-forwards, lowest bit first: zeros, a one bit, the final state (log2 of the table size bits), then what each symbol
-needs. A decoder that comes back to state 0 at the last bit has seen what was coded. Encoding tables: FSE (Collet); the
-side-by-side streams and the accumulator, whose highest one bit says how much is in it, are ours.
+Every stream starts in state 0 and codes its last symbol first. It grows downwards in memory, so the decoder
+reads it forwards, lowest bit first: zeros, a one bit, the final state (log2 of the table size bits), then
+what each symbol needs. A decoder that comes back to state 0 at the last bit has seen what was coded.
+Encoding tables: FSE (Collet); the side-by-side streams and the accumulator, whose highest one bit says how
+much is in it, are ours.
 """
 
 import numpy as np
@@ -11,6 +12,7 @@ from numba import njit
 
 from weightcodecs.kernels.ans_code import spread_symbols
 from weightcodecs.kernels.histogram import SEGMENTS
+from weightcodecs.kernels.jit import kernel
 from weightcodecs.kernels.unaligned import bit_length, copy_bytes, store64
 
 _BATCH = 4  # symbols between two flushes: 4 x 12 bits, at most 7 left over and the marker
@@ -21,7 +23,7 @@ _W63 = np.uint64(63)
 _BYTE = np.uint64(0xFF)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _encoding_tables(frequencies, log, bits_of, base_of, next_state):  # type: ignore[no-untyped-def]
     states = 1 << log
     spread = np.empty(states, np.uint8)
@@ -33,7 +35,7 @@ def _encoding_tables(frequencies, log, bits_of, base_of, next_state):  # type: i
         place[symbol] = total
         bits_of[symbol] = base_of[symbol] = np.uint64(0)
         if frequency > 0:
-            # (state + bits_of) >> 16 is how many bits leave: most, or one less for states below frequency << most.
+            # (state + bits_of) >> 16 bits leave: most, or one less for states below frequency << most.
             most = log - (np.int64(bit_length(np.uint64(frequency - 1))) - 1) if frequency > 1 else log
             bits_of[symbol] = np.uint64((most << 16) - (frequency << most))
             base_of[symbol] = np.uint64(total - frequency)
@@ -60,7 +62,7 @@ def _flush(pending, scratch, at):  # type: ignore[no-untyped-def]
     return (pending & (left - _W1)) | left, at - np.int64(filled >> np.uint64(3))
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def encode_ans(plane, start, size, frequencies, log, stream, at, room, sizes):  # type: ignore[no-untyped-def]
     """Write the four streams of ``plane[start : start + size]`` to ``stream[at : at + room]`` if they fit.
 
@@ -121,7 +123,7 @@ def encode_ans(plane, start, size, frequencies, log, stream, at, room, sizes):  
     return total
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _close(state, pending, log, scratch, at):  # type: ignore[no-untyped-def]
     """Append the state and the one bit below it, then zeros to a whole byte; where the stream starts."""
     pending, at = _flush(pending, scratch, at)

@@ -39,7 +39,7 @@ def encode_stream(symbols: bytes, frequencies: Sequence[int]) -> bytes:
 
 
 def decode_stream(stream: bytes, frequencies: Sequence[int], count: int) -> bytes:
-    """Read ``count`` symbols back; raises ValueError if the stream does not end in state 0 at its last bit."""
+    """Read ``count`` symbols back; ValueError unless the stream ends in state 0 at its last bit."""
     size = sum(frequencies)
     log = size.bit_length() - 1
     owner = {

@@ -1,22 +1,25 @@
-"""The side information of an entropy coder in few bytes: one small number (0 to 15) for each of the 256 symbols.
+"""The side information of an entropy coder in few bytes: a number from 0 to 15 for each of 256 symbols.
 
-For Huffman the number is the code length, for ANS the bit length of the frequency (whose lower bits follow as they
-are). Neighbouring symbols of weight planes have similar numbers, so each is coded as its difference to the one
-before; a bf16 exponent plane takes about 14 bytes, huff0's description of the same code about 20. Source: ours.
+For Huffman the number is the code length, for ANS the bit length of the frequency (whose lower bits follow
+as they are). Neighbouring symbols of weight planes have similar numbers, so each is coded as its difference
+to the one before; a bf16 exponent plane takes about 14 bytes, huff0's description of the same code about
+20. Source: ours.
 
-Layout: first symbol that occurs, last symbol that occurs (one byte each), then bits, lowest first, for every symbol
-from the first to the last:
+Layout: first symbol that occurs, last symbol that occurs (one byte each), then bits, lowest first, for
+every symbol from the first to the last:
 
     0                same as the number before (at the start: 11)
     10  b            one less (b = 0) or one more
     110 bb           two less, two more, three less, three more
-    1110 gamma(r)    the next r symbols do not occur (number 0; Elias gamma: L - 1 zeros, a one, the L - 1 lower bits)
+    1110 gamma(r)    the next r symbols do not occur (number 0), r in Elias gamma: L - 1 zeros, a one,
+                     the L - 1 lower bits
     1111 vvvv        the number itself
 """
 
+# mypy: no-check-untyped-defs
 import numpy as np
-from numba import njit
 
+from weightcodecs.kernels.jit import kernel
 from weightcodecs.kernels.unaligned import bit_length, load64, store64, trailing_zeros
 
 MAX_TABLE_BYTES = 1024
@@ -25,7 +28,7 @@ _ONE = np.uint64(1)
 _SEVEN = np.uint64(7)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def put_bits(table, position, value, bits):  # type: ignore[no-untyped-def]
     """Append the low ``bits`` (at most 48) of uint64 ``value`` at bit ``position``; return the new position.
 
@@ -38,16 +41,20 @@ def put_bits(table, position, value, bits):  # type: ignore[no-untyped-def]
     return position + bits
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def get_bits(table, position, bits):  # type: ignore[no-untyped-def]
     """The ``bits`` (at most 48) at bit ``position`` as uint64; ``table`` needs eight bytes from there on."""
     word = load64(table, position >> 3) >> (np.uint64(position) & _SEVEN)
     return word & ((_ONE << np.uint64(bits)) - _ONE)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def write_table(numbers, table):  # type: ignore[no-untyped-def]
-    """Code ``numbers`` (uint8 (256,), each below 16, at least one not 0) into ``table`` (uint8, MAX_TABLE_BYTES).
+    """Code ``numbers`` into ``table``.
+
+    Args:
+        numbers: uint8 (256,), each below 16, at least one not 0.
+        table: uint8 (MAX_TABLE_BYTES,).
 
     Returns:
         The bit position after the last bit written.
@@ -92,7 +99,7 @@ def write_table(numbers, table):  # type: ignore[no-untyped-def]
     return position
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def read_table(table, numbers):  # type: ignore[no-untyped-def]
     """Decode what ``write_table`` wrote; safe on any content.
 

@@ -1,15 +1,17 @@
 """Byte histograms, and a cheap look that tells incompressible planes from others.
 
-A plane of exponents hits the same few counters over and over; a counter that was stored a moment ago makes the next
-load wait for it. Eight tables, used in turn, keep eight increments in flight. The tables belong to the four segments
-that the Huffman coder codes side by side, so the size of each of its streams is known before a bit is written.
-Source: ours; the several tables are folklore (FSE's histogram uses four).
+A plane of exponents hits the same few counters over and over; a counter that was stored a moment ago makes
+the next load wait for it. Eight tables, used in turn, keep eight increments in flight. The tables belong to
+the four segments that the Huffman coder codes side by side, so the size of each of its streams is known
+before a bit is written. Source: ours; the several tables are folklore (FSE's histogram uses four).
 """
 
+# mypy: no-check-untyped-defs
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from weightcodecs.kernels.jit import kernel
 from weightcodecs.kernels.unaligned import load64
 
 _BYTE = np.uint64(0xFF)
@@ -25,7 +27,7 @@ def _count_word(word, counts, even, odd):  # type: ignore[no-untyped-def]
         counts[odd + ((word >> np.uint64(shift + 8)) & _BYTE)] += _ONE
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def segment_histograms(plane, start, size, histograms):  # type: ignore[no-untyped-def]
     """Count the bytes of ``plane[start : start + size]``, one table for each quarter.
 
@@ -61,13 +63,14 @@ _SAMPLE_BLOCK = 64
 _SAMPLED_FROM = 4 * _SAMPLE_BLOCKS * _SAMPLE_BLOCK
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def looks_incompressible(plane, start, size):  # type: ignore[no-untyped-def]
-    """Guess from 4 KiB spread over ``plane[start : start + size]`` whether an order-0 coder would save under 1/64.
+    """Guess from 4 KiB of ``plane[start : start + size]`` whether order-0 coding would save less than 1/64.
 
-    The chance that two sampled bytes are equal, ``2**-h``, bounds the entropy from below by ``h``; near the uniform
-    distribution the entropy is ``8 - (8 - h) / 2``, so ``h >= 7.75`` means at most 1/8 bit of 8 to gain. For 4 KiB the
-    estimate's standard deviation is 0.01 bit. Planes under 16 KiB are always False: counting them is cheap.
+    The chance that two sampled bytes are equal, ``2**-h``, bounds the entropy from below by ``h``; near the
+    uniform distribution the entropy is ``8 - (8 - h) / 2``, so ``h >= 7.75`` means at most 1/8 bit of 8 to
+    gain. For 4 KiB the estimate's standard deviation is 0.01 bit. Planes under 16 KiB are always False:
+    counting them is cheap.
     """
     if size < _SAMPLED_FROM:
         return False
@@ -83,6 +86,15 @@ def looks_incompressible(plane, start, size):  # type: ignore[no-untyped-def]
         pairs += count * (count - 1)
     sampled = _SAMPLE_BLOCKS * _SAMPLE_BLOCK
     return pairs <= _EQUAL_PAIRS * sampled * (sampled - 1)
+
+
+@kernel
+def add_segments(histograms, counts):  # type: ignore[no-untyped-def]
+    """Sum the quarters' histograms (uint32 (4, 256)) into ``counts`` (int64 (256,))."""
+    for symbol in range(256):
+        counts[symbol] = 0
+        for segment in range(SEGMENTS):
+            counts[symbol] += np.int64(histograms[segment, symbol])
 
 
 def histogram_reference(plane: NDArray[np.uint8]) -> NDArray[np.uint32]:

@@ -1,36 +1,44 @@
 """Optimal length-limited Huffman codes: code lengths from counts, canonical codes from code lengths.
 
-Lengths come from package-merge (Larmore and Hirschberg, "A fast algorithm for optimal length-limited Huffman codes",
-J. ACM 37(3), 1990), so no code within the limit is shorter. The lists of the algorithm are kept as one flag per item
-(leaf or package): walking them back from the root gives the lengths.
+Lengths come from package-merge (Larmore and Hirschberg, "A fast algorithm for optimal length-limited
+Huffman codes", J. ACM 37(3), 1990), so no code within the limit is shorter. The lists of the algorithm are
+kept as one flag per item (leaf or package): walking them back from the root gives the lengths.
 """
 
 import heapq
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from weightcodecs.kernels.jit import kernel
 
 MAX_CODE_BITS = 11
 _HUGE = np.int64(1) << 62
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _sort_by_count(counts, symbols):  # type: ignore[no-untyped-def]
-    """Put the symbols that occur into ``symbols``, rarest first (ties: smaller symbol first); return how many."""
+    """The symbols that occur into ``symbols``, rarest first, equal counts by symbol; how many they are."""
     present = 0
     keys = np.empty(256, np.int64)
     for symbol in range(256):
         if counts[symbol] > 0:
             keys[present] = (np.int64(counts[symbol]) << 8) | symbol
             present += 1
-    keys[:present].sort()
+    for gap in (109, 41, 19, 5, 1):  # Shell's sort: little to compile, and fast enough for 256 keys
+        for place in range(gap, present):
+            key = keys[place]
+            at = place
+            while at >= gap and keys[at - gap] > key:
+                keys[at] = keys[at - gap]
+                at -= gap
+            keys[at] = key
     for rank in range(present):
         symbols[rank] = keys[rank] & 255
     return present
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def code_lengths(counts, lengths):  # type: ignore[no-untyped-def]
     """Optimal code lengths of at most ``MAX_CODE_BITS`` bits.
 
@@ -81,7 +89,7 @@ def code_lengths(counts, lengths):  # type: ignore[no-untyped-def]
     return present
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def canonical_codes(lengths, codes):  # type: ignore[no-untyped-def]
     """Canonical codes: shorter codes first, equal lengths in the order of the symbols.
 

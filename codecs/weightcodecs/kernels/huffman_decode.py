@@ -1,22 +1,24 @@
 """Huffman decoding, several symbols per table lookup, four bit streams side by side.
 
-An entry of the decoding table belongs to the next 11 bits of a stream and gives every symbol whose code lies wholly
-in them, up to six: for a bf16 exponent plane 3.7 symbols a lookup on average. Layout of an entry (uint64):
+An entry of the decoding table belongs to the next 11 bits of a stream and gives every symbol whose code lies
+wholly in them, up to six: for a bf16 exponent plane 3.7 symbols a lookup on average. Layout (uint64):
 
-    bits 0-5     number of bits the symbols take (first, for shift instructions count modulo 64 by themselves)
+    bits 0-5     number of bits the symbols take (lowest: shift instructions count modulo 64 by themselves)
     bits 8-55    the symbols, the first one lowest
     bits 61-63   how many symbols
 
-The table is built without a search. Let T(w) be the table for the next w bits. The codes that start with symbol s of
-length l fill one range of it, and there T(w) is "s, then T(w - l)": 12 small tables give the large one by copying
-runs. Streams are read backwards (see huffman_encode); the lowest bit of the accumulator is a marker whose position
-tells how much has been consumed, as in zstd's decoder (Collet, Terrell). The table and its construction are ours.
+The table is built without a search. Let T(w) be the table for the next w bits. The codes that start with
+symbol s of length l fill one range of it, and there T(w) is "s, then T(w - l)": 12 small tables give the
+large one by copying runs. Streams are read backwards (see huffman_encode); the lowest bit of the
+accumulator is a marker whose position tells how much has been consumed, as in zstd's decoder (Collet,
+Terrell). The table and its construction are ours.
 """
 
+# mypy: no-check-untyped-defs
 import numpy as np
-from numba import njit
 
 from weightcodecs.kernels.huffman_code import MAX_CODE_BITS
+from weightcodecs.kernels.jit import kernel
 from weightcodecs.kernels.unaligned import bit_length, load64, store64, trailing_zeros
 
 TABLE_SIZE = 1 << MAX_CODE_BITS
@@ -35,9 +37,14 @@ _W63 = np.uint64(63)
 _BYTE = np.uint64(0xFF)
 
 
-@njit(nogil=True, cache=True)
-def decoding_table(lengths, table):  # type: ignore[no-untyped-def]
-    """Fill ``table`` (uint64 (2048,)) for a complete code with ``lengths`` (uint8 (256,), at most 11 each)."""
+@kernel
+def decoding_table(lengths, tables):  # type: ignore[no-untyped-def]
+    """Fill the tables of a complete code.
+
+    Args:
+        lengths: uint8 (256,), the code lengths, at most 11 each.
+        tables: uint64 (4096,), overwritten: T(w) at ``[2**w, 2**(w + 1))``; the last half is the one to use.
+    """
     order = np.empty(256, np.int64)
     present = 0
     shortest = 1
@@ -48,37 +55,37 @@ def decoding_table(lengths, table):  # type: ignore[no-untyped-def]
                 present += 1
         if present == 0:
             shortest += 1
-    # T(w) stands at [2**w, 2**(w + 1)); T(11) is the caller's.
-    small = np.zeros(TABLE_SIZE, np.uint64)
+    for at in range(TABLE_SIZE):
+        tables[at] = np.uint64(0)
     for width in range(MAX_CODE_BITS + 1):
-        out = table if width == MAX_CODE_BITS else small[1 << width : 2 << width]
-        at = 0
+        at = 1 << width
         for rank in range(present):
             symbol = order[rank]
             length = np.int64(lengths[symbol])
             if length > width:
                 break
             head = (np.uint64(symbol) << _W8) + np.uint64(length) + _ONE_SYMBOL
-            # What follows may hold one symbol less than an entry can: look at fewer bits if codes are very short.
+            # What follows may hold five symbols: look at fewer bits if codes are very short.
             rest = width - length
             seen = min(rest, (MAX_SYMBOLS - 1) * shortest)
             repeat = 1 << (rest - seen)
-            if repeat == 1:
+            if repeat == 1:  # the usual case, by itself, so that it is vectorised
                 for index in range(1 << rest):
-                    tail = small[(1 << rest) + index]
-                    out[at + index] = ((tail & _CHILD_SYMBOLS) << _W8) + (tail & _FIELDS) + head
-            else:
-                for index in range(1 << seen):
-                    tail = small[(1 << seen) + index]
-                    entry = ((tail & _CHILD_SYMBOLS) << _W8) + (tail & _FIELDS) + head
-                    for copy in range(repeat):
-                        out[at + index * repeat + copy] = entry
+                    tail = tables[(1 << rest) + index]
+                    tables[at + index] = ((tail & _CHILD_SYMBOLS) << _W8) + (tail & _FIELDS) + head
+                at += 1 << rest
+                continue
+            for index in range(1 << seen):
+                tail = tables[(1 << seen) + index]
+                entry = ((tail & _CHILD_SYMBOLS) << _W8) + (tail & _FIELDS) + head
+                for copy in range(repeat):
+                    tables[at + index * repeat + copy] = entry
             at += 1 << rest
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _decode_tail(stream, start, bits, table, lengths, plane, at, last):  # type: ignore[no-untyped-def]
-    """Decode one stream to its end: ``bits`` are left, ``plane[at:last]`` is to be filled; True if both end together."""
+    """Decode ``bits`` bits of one stream into ``plane[at:last]``; True if both end together."""
     while at < last and bits > 0:
         byte = (bits + 7) >> 3
         word = load64(stream, start + byte - 8) << (np.uint64(-bits) & _W7)
@@ -95,14 +102,14 @@ def _decode_tail(stream, start, bits, table, lengths, plane, at, last):  # type:
     return at == last and bits == 0
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def decode_streams(stream, s0, s1, s2, s3, end, table, lengths, plane, at, size):  # type: ignore[no-untyped-def]
     """Decode four streams into ``plane[at : at + size]``.
 
     Args:
-        stream: uint8 array; the streams are at ``[s0, s1), [s1, s2), [s2, s3), [s3, end)``, none of them empty, and
-            ``s0 >= 8`` (a stream shorter than eight bytes is read with what stands before it).
-        table: uint64 (2048,) of ``decoding_table``.
+        stream: uint8 array; the streams are at ``[s0, s1), [s1, s2), [s2, s3), [s3, end)``, none of them
+            empty, and ``s0 >= 8`` (a stream shorter than eight bytes is read with what stands before it).
+        table: uint64 (2048,), the last half of ``decoding_table``'s.
         lengths: uint8 (256,), the code lengths.
         plane: uint8 array with ``size`` bytes at ``at``; nothing outside them is written.
 
@@ -133,7 +140,7 @@ def decode_streams(stream, s0, s1, s2, s3, end, table, lengths, plane, at, size)
     b2 = (load64(stream, p2) | _W1) << (np.uint64(9) - bit_length(z2))
     b3 = (load64(stream, p3) | _W1) << (np.uint64(9) - bit_length(z3))
     while True:
-        # A round takes at most 7 bytes from a stream and gives at most 30 symbols (the last store is 8 bytes wide).
+        # A round takes at most 7 bytes of a stream and gives at most 30 symbols, stored 8 bytes at a time.
         rounds = min(min(p0 - s0, p1 - s1), min(p2 - s2, p3 - s3)) // 7
         space = min(min(e0 - o0, e1 - o1), min(e2 - o2, e3 - o3)) - 8
         rounds = min(rounds, space // (_LOOKUPS * MAX_SYMBOLS))

@@ -1,19 +1,20 @@
 """Huffman coding of a plane as four interleaved bit streams.
 
-Each quarter of the plane has a stream of its own. Four independent accumulators keep the processor busy where a
-single one would wait for its own last shift. A symbol costs a load, a table load, a shift, an or and an add: its table
-entry holds the code in the highest bits and the code length in the lowest, so the entry itself serves as shift count
-(only its low six bits count) and as addend of the bit counter (only its low eight bits count). Streams are written
-forwards from the last symbol to the first, and read backwards, as in huff0 (Collet, FiniteStateEntropy), from which
-the accumulator is taken; sizes of the streams known beforehand, and no scratch copy, are ours.
+Each quarter of the plane has a stream of its own. Four independent accumulators keep the processor busy
+where a single one would wait for its own last shift. A symbol costs a load, a table load, a shift, an or
+and an add: its table entry holds the code in the highest bits and the code length in the lowest, so the
+entry itself serves as shift count (only its low six bits count) and as addend of the bit counter (only its
+low eight bits count). Streams are written forwards from the last symbol to the first, and read backwards,
+as in huff0 (Collet, FiniteStateEntropy), from which the accumulator is taken; sizes of the streams known
+beforehand, and no scratch copy, are ours.
 
 A stream ends in a one bit and is padded with zeros to a byte.
 """
 
 import numpy as np
-from numba import njit
 
 from weightcodecs.kernels.histogram import SEGMENTS
+from weightcodecs.kernels.jit import kernel
 from weightcodecs.kernels.unaligned import store64
 
 _BATCH = 5  # symbols between two flushes: 5 x 11 bits and at most 7 left over stay below 63
@@ -27,7 +28,7 @@ _ONE = np.uint64(1)
 _NONE = np.uint64(0)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def encoding_table(lengths, codes, entries):  # type: ignore[no-untyped-def]
     """Fill ``entries`` (uint64 (256,)): code in the highest bits, its length in the lowest."""
     for symbol in range(256):
@@ -37,7 +38,7 @@ def encoding_table(lengths, codes, entries):  # type: ignore[no-untyped-def]
             entries[symbol] = (codes[symbol] << (_W64 - length)) | length
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def stream_sizes(histograms, lengths, sizes):  # type: ignore[no-untyped-def]
     """Bytes of each stream into ``sizes`` (int64 (4,)), from the quarters' histograms; returns their sum."""
     total = 0
@@ -50,7 +51,7 @@ def stream_sizes(histograms, lengths, sizes):  # type: ignore[no-untyped-def]
     return total
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _encode_tail(plane, first, last, entries, stream, at, pending, filled):  # type: ignore[no-untyped-def]
     """Code ``plane[first:last]`` from its end and close the stream, never writing beyond its last byte."""
     for back in range(last - first):
@@ -66,7 +67,7 @@ def _encode_tail(plane, first, last, entries, stream, at, pending, filled):  # t
     stream[at] = (pending >> (_W63 - filled)) & _BYTE
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def encode_streams(plane, start, size, entries, stream, at, sizes):  # type: ignore[no-untyped-def]
     """Write the four streams of ``plane[start : start + size]`` to ``stream[at:]``, one behind the other.
 

@@ -1,4 +1,4 @@
-"""Huffman streams written and read one bit string at a time, in plain Python: what the kernels must agree with.
+"""Huffman streams as bit strings, in plain Python: what the kernels must agree with.
 
 Only tests use it.
 """

@@ -1,33 +1,34 @@
-"""One chunk of a byte plane, coded the smallest way: the entry points for kernels that split and merge planes.
+"""One chunk of a byte plane, coded the smallest way: what kernels that split and merge planes call.
 
-``encode_chunk`` decides from the histogram, before it codes, which method gives the smallest chunk, headers counted;
-``decode_chunk`` checks everything it takes from the chunk. Both are meant to be called from other kernels too: cut the
-elements into pieces that fit the L2 cache, split a piece into planes in a scratch buffer, ``encode_chunk`` each plane.
-Source: ours.
+``encode_chunk`` decides from the histogram, before it codes, which method gives the smallest chunk, headers
+counted; ``decode_chunk`` checks everything it takes from the chunk. Both are meant to be called from other
+kernels too: cut the elements into pieces that fit the L2 cache, split a piece into planes in a scratch
+buffer, ``encode_chunk`` each plane. Source: ours.
 
 A chunk is a method byte and
 
     RAW       the bytes
     CONSTANT  the one byte value
     RUNS      run_length's runs
-    HUFFMAN   sizes of the first three streams (two bytes each; three bytes each for more than 128 KiB of plane),
-              code lengths (code_table), four streams (huffman_encode)
+    HUFFMAN   sizes of the first three streams (two bytes each; three bytes each for more than 128 KiB of
+              plane), code lengths (code_table), four streams (huffman_encode)
     ANS       the same with frequencies (ans_code) and the streams of ans_encode
 
 How many bytes a chunk decodes to, and how many it has, the caller knows.
 """
 
+# mypy: no-check-untyped-defs
 import numpy as np
-from numba import njit
 
 from weightcodecs.kernels.ans_code import normalise, read_frequencies, write_frequencies
 from weightcodecs.kernels.ans_decode import decode_ans, several_table, single_table
 from weightcodecs.kernels.ans_encode import encode_ans
 from weightcodecs.kernels.code_table import MAX_TABLE_BYTES, read_table, write_table
-from weightcodecs.kernels.histogram import SEGMENTS, looks_incompressible, segment_histograms
+from weightcodecs.kernels.histogram import SEGMENTS, add_segments, looks_incompressible, segment_histograms
 from weightcodecs.kernels.huffman_code import MAX_CODE_BITS, canonical_codes, code_lengths
 from weightcodecs.kernels.huffman_decode import TABLE_SIZE, decode_streams, decoding_table
 from weightcodecs.kernels.huffman_encode import encode_streams, encoding_table, stream_sizes
+from weightcodecs.kernels.jit import kernel
 from weightcodecs.kernels.run_length import decode_runs, encode_runs, long_runs, run_end, runs_size
 from weightcodecs.kernels.unaligned import copy_bytes, fill_bytes
 
@@ -39,12 +40,12 @@ _ANS_GAIN = 16
 _LEAST_GAIN = 64  # a chunk is coded only if that saves 1/64 of it: raw chunks decode at the speed of a copy
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _size_width(size):  # type: ignore[no-untyped-def]
     return 2 if size <= _SHORT_SIZES_UP_TO else 3
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _store_sizes(stream, at, sizes, width):  # type: ignore[no-untyped-def]
     for segment in range(SEGMENTS - 1):
         for byte in range(width):
@@ -52,14 +53,14 @@ def _store_sizes(stream, at, sizes, width):  # type: ignore[no-untyped-def]
             at += 1
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _store_raw(plane, start, size, stream, at):  # type: ignore[no-untyped-def]
     stream[at] = RAW
     copy_bytes(stream, at + 1, plane, start, size)
     return size + 1
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def encode_chunk(plane, start, size, stream, at, allowed):  # type: ignore[no-untyped-def]
     """Code ``plane[start : start + size]`` to ``stream[at:]``.
 
@@ -81,7 +82,8 @@ def encode_chunk(plane, start, size, stream, at, allowed):  # type: ignore[no-un
         return _store_raw(plane, start, size, stream, at)
     histograms = np.empty((SEGMENTS, 256), np.uint32)
     segment_histograms(plane, start, size, histograms)
-    counts = histograms.sum(axis=0)
+    counts = np.empty(256, np.int64)
+    add_segments(histograms, counts)
     lengths = np.empty(256, np.uint8)
     code_lengths(counts, lengths)
     best = size - size // _LEAST_GAIN
@@ -143,9 +145,9 @@ def encode_chunk(plane, start, size, stream, at, allowed):  # type: ignore[no-un
     return 1 + 3 * width + table_bytes + coded
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _load_sizes(stream, at, width, bounds, end):  # type: ignore[no-untyped-def]
-    """Sizes of the four streams that end at ``end`` into ``bounds`` (int64 (5,)), except the first: sizes as yet."""
+    """Read three stream sizes into ``bounds[1:4]`` (int64 (5,)) and ``end`` into ``bounds[4]``."""
     for segment in range(SEGMENTS - 1):
         bytes_ = 0
         for byte in range(width):
@@ -154,9 +156,9 @@ def _load_sizes(stream, at, width, bounds, end):  # type: ignore[no-untyped-def]
     bounds[SEGMENTS] = end
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _open_streams(stream, at, end, width, padded, bounds):  # type: ignore[no-untyped-def]
-    """Read the sizes at ``at`` and copy the side information after them into ``padded``; False if they do not fit."""
+    """Read the sizes at ``at``, copy the side information into ``padded``; False if they do not fit."""
     if end - at < SEGMENTS - 1 + 3 * width:
         return False
     _load_sizes(stream, at, width, bounds, end)
@@ -168,7 +170,7 @@ def _open_streams(stream, at, end, width, padded, bounds):  # type: ignore[no-un
     return True
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _place_streams(bounds, table_bytes):  # type: ignore[no-untyped-def]
     """Turn sizes into bounds, the side information being ``table_bytes`` long; False if a stream is empty."""
     bounds[0] += table_bytes
@@ -179,7 +181,7 @@ def _place_streams(bounds, table_bytes):  # type: ignore[no-untyped-def]
     return bounds[SEGMENTS] > bounds[SEGMENTS - 1]
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _decode_huffman(stream, at, end, plane, start, size):  # type: ignore[no-untyped-def]
     bounds = np.empty(SEGMENTS + 1, np.int64)
     padded = np.empty(MAX_TABLE_BYTES + 8, np.uint8)
@@ -198,15 +200,16 @@ def _decode_huffman(stream, at, end, plane, start, size):  # type: ignore[no-unt
             used += TABLE_SIZE >> length
     if used != TABLE_SIZE:
         return False
-    table = np.empty(TABLE_SIZE, np.uint64)
-    decoding_table(lengths, table)
+    tables = np.empty(2 * TABLE_SIZE, np.uint64)
+    decoding_table(lengths, tables)
+    table = tables[TABLE_SIZE:]
     # Eight bytes before the first stream are there: the method, the sizes and the code lengths.
     return decode_streams(
         stream, bounds[0], bounds[1], bounds[2], bounds[3], bounds[4], table, lengths, plane, start, size
     )
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _decode_ans(stream, at, end, plane, start, size):  # type: ignore[no-untyped-def]
     bounds = np.empty(SEGMENTS + 1, np.int64)
     padded = np.empty(MAX_TABLE_BYTES + 8, np.uint8)
@@ -223,7 +226,7 @@ def _decode_ans(stream, at, end, plane, start, size):  # type: ignore[no-untyped
     return decode_ans(stream, bounds, single, several, by_one, log, plane, start, size)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def decode_chunk(stream, at, coded, plane, start, size):  # type: ignore[no-untyped-def]
     """Decode the chunk ``stream[at : at + coded]`` into ``plane[start : start + size]``; safe on any content.
 
@@ -233,8 +236,8 @@ def decode_chunk(stream, at, coded, plane, start, size):  # type: ignore[no-unty
         size: from 1 to MAX_CHUNK_BYTES.
 
     Returns:
-        True if the chunk is exactly what ``encode_chunk`` could have written for ``size`` bytes; otherwise the range
-        of ``plane`` is undefined.
+        True if the chunk is exactly what ``encode_chunk`` could have written for ``size`` bytes; otherwise
+        the range of ``plane`` is undefined.
     """
     if coded < 2 or size < 1 or size > MAX_CHUNK_BYTES:
         return False

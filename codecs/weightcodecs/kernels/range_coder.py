@@ -1,13 +1,15 @@
-"""The entropy stage of FM-Delta as published: a carry-less range coder under a quasi-static model, byte for byte.
+"""FM-Delta's entropy stage as published, byte for byte: a carry-less range coder, a quasi-static model.
 
-FM-Delta: Ning et al., "FM-Delta: Lossless Compression for Storing Massive Fine-tuned Foundation Models" (NeurIPS
-2024); its coder is that of fpzip (Lindstrom), the quasi-static model is M. Schindler's. An element of the base tensor
-predicts the same element of the fine-tuned one: both bit patterns are mapped to unsigned integers in the order of the
-floats, and the difference d is coded as a symbol (its sign and the position k of its leading one) and k raw bits. The
-stream opens with the type (8 bits) and four dimensions (32 bits each), all through the coder.
+FM-Delta: Ning et al., "FM-Delta: Lossless Compression for Storing Massive Fine-tuned Foundation Models"
+(NeurIPS 2024); its coder is that of fpzip (Lindstrom), the quasi-static model is M. Schindler's. An element
+of the base tensor predicts the same element of the fine-tuned one: both bit patterns are mapped to unsigned
+integers in the order of the floats, and the difference d is coded as a symbol (its sign and the position k
+of its leading one) and k raw bits. The stream opens with the type (8 bits) and four dimensions (32 bits
+each), all through the coder.
 
-The arithmetic is that of the published program modulo 2**32; branches on how many bytes a step emits, symbol search by
-bisection and the counting of leading zeros by a loop are not: they cost most of its time. Source of those: ours.
+The arithmetic is that of the published program modulo 2**32; branches on how many bytes a step emits,
+symbol search by bisection and the counting of leading zeros by a loop are not: they cost most of its time.
+Source of those: ours.
 """
 
 from math import prod
@@ -18,6 +20,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from weightcodecs.errors import ConfigError, CorruptBlobError, UnsupportedFormatError
+from weightcodecs.kernels.jit import kernel
 from weightcodecs.kernels.unaligned import address_of, bit_length, load32, store32, swap_bytes32
 
 Patterns: TypeAlias = NDArray[np.uint16] | NDArray[np.uint32] | NDArray[np.uint64]
@@ -42,7 +45,7 @@ _W32 = np.uint64(32)
 _W40 = np.uint64(40)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _rebuild(state, cumulative, frequencies, buckets):  # type: ignore[no-untyped-def]
     """Start an interval of the model; ``state`` is (interval, left, more, increment)."""
     if state[2] > 0:
@@ -67,9 +70,9 @@ def _rebuild(state, cumulative, frequencies, buckets):  # type: ignore[no-untype
         _fill_buckets(cumulative, buckets)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _fill_buckets(cumulative, buckets):  # type: ignore[no-untyped-def]
-    """What the decoder needs of a symbol, for every bucket that lies in one symbol's interval; 0 for the others."""
+    """A symbol's start, frequency and number for each bucket inside its interval; 0 for the others."""
     width = 1 << (16 - _BUCKET_BITS)
     for symbol in range(cumulative.size - 1):
         first = cumulative[symbol]
@@ -81,7 +84,7 @@ def _fill_buckets(cumulative, buckets):  # type: ignore[no-untyped-def]
             buckets[bucket] = entry
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _reset(state, cumulative, frequencies, buckets):  # type: ignore[no-untyped-def]
     symbols = frequencies.size
     for symbol in range(symbols):
@@ -93,7 +96,7 @@ def _reset(state, cumulative, frequencies, buckets):  # type: ignore[no-untyped-
 
 @njit(inline="always")
 def _emit(low, span, stream, at):  # type: ignore[no-untyped-def]
-    """Normalise: write the leading bytes that ``low`` and ``low + span`` share; if ``span`` is small, cut it short."""
+    """Normalise: write the bytes that ``low`` and ``low + span`` share; cut a small ``span`` short."""
     shared = _W32 - bit_length(low ^ ((low + span) & _MASK))
     shift = shared & _W24
     store32(stream, at, swap_bytes32(low))
@@ -123,19 +126,19 @@ def _put_raw(value, bits, low, span, stream, at):  # type: ignore[no-untyped-def
 
 @njit(inline="always")
 def _ordered(pattern, top, mask):  # type: ignore[no-untyped-def]
-    """Map a bit pattern to the unsigned integers in the order of the floats; signs are random, so without a branch."""
+    """Map a bit pattern to unsigned integers in the order of the floats (no branch: signs are random)."""
     return pattern ^ (top | ((_W0 - np.uint64((pattern & top) != _W0)) & mask))
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def encode_deltas(base, fine, kind, dims, limit, stream):  # type: ignore[no-untyped-def]
     """Code ``fine`` given ``base``.
 
     Args:
         base, fine: uint16, uint32 or uint64 bit patterns, 1-D, of the same length and type.
         kind: the type number for the header.
-        dims: int64 (4,), (nx, ny, nz, nf) for the header; their product is the length. The model starts anew for each
-            of the nf fields.
+        dims: int64 (4,), (nx, ny, nz, nf) for the header; their product is the length. The model starts
+            anew for each of the nf fields.
         limit: the most bytes to write.
         stream: uint8 array of ``limit + PADDING`` bytes.
 
@@ -195,7 +198,7 @@ def encode_deltas(base, fine, kind, dims, limit, stream):  # type: ignore[no-unt
 
 @njit(inline="always")
 def _take(low, span, ahead, stream, at):  # type: ignore[no-untyped-def]
-    """Normalise as the encoder did; ``ahead`` is what the stream is above ``low``, and takes in the next bytes."""
+    """Normalise as the encoder did; ``ahead`` is the stream above ``low`` and takes in the next bytes."""
     shared = _W32 - bit_length(low ^ ((low + span) & _MASK))
     shift = shared & _W24
     ahead = ((ahead << _W32 | swap_bytes32(load32(stream, at))) << shift) >> _W32
@@ -212,7 +215,7 @@ def _take(low, span, ahead, stream, at):  # type: ignore[no-untyped-def]
 
 @njit(inline="always")
 def _get_raw(bits, low, span, ahead, stream, at):  # type: ignore[no-untyped-def]
-    """Decode ``bits`` raw bits: (value, low, span, ahead, at); a value of more than ``bits`` bits is corruption."""
+    """Decode raw bits: (value, low, span, ahead, at); a value of more than ``bits`` bits is corrupt."""
     value = _W0
     done = _W0
     while bits > _W16:
@@ -233,7 +236,7 @@ def _get_raw(bits, low, span, ahead, stream, at):  # type: ignore[no-untyped-def
     return value, low, span, ahead, at
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@kernel
 def decode_deltas(base, stream, kind, dims, fine):  # type: ignore[no-untyped-def]
     """Decode what ``encode_deltas`` wrote; safe on any content.
 
@@ -306,7 +309,7 @@ def decode_deltas(base, stream, kind, dims, fine):  # type: ignore[no-untyped-de
     return at == end and ahead == _W0
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _search(cumulative, target):  # type: ignore[no-untyped-def]
     symbol = 0
     while cumulative[symbol + 1] <= target:
@@ -336,7 +339,8 @@ def encode_fm_delta(
     """Code a fine-tuned tensor given its base as FM-Delta's published program does.
 
     Args:
-        base_bits, fine_bits: tensors of the same length with elements of 2, 4 or 8 bytes; their bit patterns count.
+        base_bits, fine_bits: tensors of the same length with elements of 2, 4 or 8 bytes; their bit
+            patterns count.
         dtype_code: 0 for fp32, 1 for fp64, 2 for 16 bits.
         dims: (nx, ny, nz, nf), the shape reversed, 1 for what it lacks; each of nf fields adapts anew.
 

@@ -3,12 +3,13 @@
 A run is its byte followed by its length as a varint (seven bits a byte, lowest first, high bit: more follow).
 """
 
+# mypy: no-check-untyped-defs
 from itertools import groupby
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from weightcodecs.kernels.jit import kernel
 from weightcodecs.kernels.unaligned import bit_length, fill_bytes, load64, trailing_zeros
 
 _SAMPLES = 512
@@ -16,9 +17,9 @@ _EIGHT_TIMES = np.uint64(0x0101_0101_0101_0101)
 _W3 = np.uint64(3)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def long_runs(plane, start, size):  # type: ignore[no-untyped-def]
-    """Tell from a sample whether ``plane[start : start + size]`` is mostly runs, so that coding them may pay."""
+    """Tell from a sample whether the range is mostly runs, so that coding them may pay."""
     if size < 16:
         return True
     step = max(1, (size - 9) // _SAMPLES)
@@ -30,7 +31,7 @@ def long_runs(plane, start, size):  # type: ignore[no-untyped-def]
     return 4 * equal > 3 * sampled
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def run_end(plane, at, last):  # type: ignore[no-untyped-def]
     """Where the run that starts at ``at`` ends, ``last`` at most."""
     value = plane[at]
@@ -45,7 +46,7 @@ def run_end(plane, at, last):  # type: ignore[no-untyped-def]
     return at
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def runs_size(plane, start, size):  # type: ignore[no-untyped-def]
     """Bytes that ``encode_runs`` writes for ``plane[start : start + size]``."""
     total = 0
@@ -57,9 +58,9 @@ def runs_size(plane, start, size):  # type: ignore[no-untyped-def]
     return total
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def encode_runs(plane, start, size, stream, at):  # type: ignore[no-untyped-def]
-    """Write the runs of ``plane[start : start + size]`` to ``stream[at:]``, which has room for ``runs_size`` bytes."""
+    """Write the range's runs to ``stream[at:]``, which has room for ``runs_size`` bytes."""
     first = start
     while first < start + size:
         last = run_end(plane, first, start + size)
@@ -75,7 +76,7 @@ def encode_runs(plane, start, size, stream, at):  # type: ignore[no-untyped-def]
         first = last
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def decode_runs(stream, at, end, plane, start, size):  # type: ignore[no-untyped-def]
     """Decode ``stream[at:end]`` into ``plane[start : start + size]``; safe on any content.
 

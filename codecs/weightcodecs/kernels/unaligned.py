@@ -1,18 +1,19 @@
 """Machine words at any byte offset of a uint8 array, for the bit-stream kernels.
 
-Numba indexes arrays element by element; a bit stream wants eight bytes at once from wherever it stands. These
-intrinsics compile to one load, store or bit-scan instruction. They check nothing: whoever calls them has made sure
-that ``offset`` and the seven bytes after it lie inside the array. Little-endian, as all of this package's formats.
-Source: ours.
+Numba indexes arrays element by element; a bit stream wants eight bytes at once from wherever it stands.
+These intrinsics compile to one load, store or bit-scan instruction. They check nothing: whoever calls them
+has made sure that ``offset`` and the seven bytes after it lie inside the array. Little-endian, as all of
+this package's formats. Source: ours.
 """
 
 from typing import Any
 
-from llvmlite import ir
+from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
+from numba.extending import intrinsic as _intrinsic
 
+intrinsic: Any = _intrinsic  # what it makes of a function takes one argument less
 _BYTE_POINTER = ir.IntType(8).as_pointer()
 
 
@@ -53,8 +54,9 @@ def _storer(bits: int) -> Any:
 def address_of(_context: Any, array: Any) -> Any:
     """Where an array's data are, to be given to a load or store in the array's place.
 
-    Numba counts references around inlined functions that take arrays, with atomic instructions; integers are free.
-    The array must be an argument of the kernel: a local one may be freed once it is not named any more.
+    Numba counts references around inlined functions that take arrays, with atomic instructions; integers
+    are free. The array must be an argument of the kernel: a local one may be freed once it is not named any
+    more.
     """
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -108,7 +110,7 @@ def copy_bytes(_context: Any, target: Any, at: Any, source: Any, start: Any, siz
                 (signature.args[2], args[2], args[3]),
             )
         )
-        cgutils.raw_memcpy(builder, to, origin, args[4], 1)
+        cgutils.raw_memcpy(builder, to, origin, args[4], 1)  # type: ignore[no-untyped-call]
         return context.get_dummy_value()
 
     return types.void(target, at, source, start, types.int64), codegen
@@ -120,7 +122,7 @@ def fill_bytes(_context: Any, target: Any, at: Any, size: Any, value: Any) -> An
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         pointer = _address(context, builder, signature, args, 8)
-        cgutils.memset(builder, pointer, args[2], args[3])
+        cgutils.memset(builder, pointer, args[2], args[3])  # type: ignore[no-untyped-call]
         return context.get_dummy_value()
 
     return types.void(target, at, types.int64, types.uint8), codegen
