@@ -90,7 +90,7 @@ class Bitx(DeltaCodec):
         base, base_tail = _halves(reference)
         target = np.empty(base.size, np.uint16)
         places = np.array((0, -1), np.int64)  # the first in `planes`, the second in `stream`
-        merge_piece(low, high, places, base, _BFLOAT16, np.empty(BLOCK, np.uint16), target)
+        merge_piece(low, high, places, base, _BFLOAT16, target)
         flat.view(np.uint8)[: target.nbytes] = target.view(np.uint8)
         flat.view(np.uint8)[target.nbytes :] = odd ^ base_tail
         return flat

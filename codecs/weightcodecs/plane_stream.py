@@ -158,12 +158,10 @@ def decode_planes(
     turn = np.array(rotation(format), target.dtype)
 
     def work(span: tuple[int, int]) -> int:
-        turned, planes = np.empty(BLOCK, target.dtype), np.empty(piece * width, np.uint8)
+        planes = np.empty(piece * width, np.uint8)
         read_only = planes.view()
         read_only.flags.writeable = False
-        return int(
-            decode_pieces(stream, offsets, other, turn, turned, planes, read_only, piece, *span, target)
-        )
+        return int(decode_pieces(stream, offsets, other, turn, planes, read_only, piece, *span, target))
 
     for bad in map_threads(work, _tasks(pieces, threads), threads):
         if bad >= 0:

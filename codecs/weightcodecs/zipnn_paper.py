@@ -153,7 +153,7 @@ def decode_paper(
     turn = np.array(rotation(format), target.dtype)
     planes.flags.writeable = False
     places = np.arange(width, dtype=np.int64) * count
-    merge_piece(stream, planes, places, other, turn, np.empty(BLOCK, target.dtype), target)
+    merge_piece(stream, planes, places, other, turn, target)
     if not flat.flags.aligned:
         flat.view(format.bits_dtype)[...] = target
     return flat

@@ -40,7 +40,7 @@ def encode_pieces(words, base, turn, turned, planes, piece, first, last, allowed
 
 
 @kernel
-def decode_pieces(stream, offsets, base, turn, turned, planes, read_planes, piece, first, last, words):  # type: ignore[no-untyped-def]
+def decode_pieces(stream, offsets, base, turn, planes, read_planes, piece, first, last, words):  # type: ignore[no-untyped-def]
     """Decode pieces `first` to `last - 1` into `words`; return the first that is corrupt, or −1.
 
     Args:
@@ -48,7 +48,7 @@ def decode_pieces(stream, offsets, base, turn, turned, planes, read_planes, piec
         offsets: int64, where every chunk starts, and the end of the last; ascending, inside the stream.
         planes, read_planes: uint8 scratch, word size · piece bytes, and a read-only view of it.
         words: unsigned integers, written.
-        base, turn, turned, piece: as in `encode_pieces`.
+        base, turn, piece: as in `encode_pieces`.
     """
     width = words.itemsize
     places = np.empty(width, np.int64)
@@ -65,5 +65,5 @@ def decode_pieces(stream, offsets, base, turn, turned, planes, read_planes, piec
                 places[plane] = plane * piece
             else:
                 return index
-        merge_piece(stream, read_planes, places, base[start:stop], turn, turned, words[start:stop])
+        merge_piece(stream, read_planes, places, base[start:stop], turn, words[start:stop])
     return -1
