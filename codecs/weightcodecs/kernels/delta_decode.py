@@ -33,7 +33,7 @@ def _load24(stream, at):  # type: ignore[no-untyped-def]
 
 @kernel
 def _get(stream, position, bits, limit, wide):  # type: ignore[no-untyped-def]
-    """The `bits` at bit `position`, whose byte is taken as `limit` at most: wrong bits, but no read outside."""
+    """The `bits` at bit `position`; from byte `limit` on they are others, but nothing outside is read."""
     value = load64(stream, min(np.int64(position >> _W3), limit)) >> (position & _W7)
     if wide:
         some = min(bits, _W32)
@@ -45,12 +45,24 @@ def _get(stream, position, bits, limit, wide):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _one_change(token, values, lengths, stream, position, limit, wide):  # type: ignore[no-untyped-def]
-    t = np.uint64(token)
+def _signed(distance, token):  # type: ignore[no-untyped-def]
+    sign = _W0 - (token & _W1)
+    return (distance ^ sign) - sign
+
+
+@kernel
+def _one_change(t, values, lengths, stream, position, limit, wide):  # type: ignore[no-untyped-def]
     length = np.uint64(lengths[t])
     distance = values[t] | _get(stream, position, length, limit, wide)
-    sign = _W0 - (t & _W1)
-    return (distance ^ sign) - sign, position + length
+    return _signed(distance, t), position + length
+
+
+@kernel
+def _next(context, lane, places, plane, i):  # type: ignore[no-untyped-def]
+    place = np.uint64(context[i]) * np.uint64(LANES) + np.uint64(lane)
+    of = places[place]
+    places[place] = of + _W1
+    return np.uint64(plane[of])
 
 
 @kernel
@@ -58,14 +70,36 @@ def _collect(context, size, places, plane, values, lengths, stream, position, li
     """Undo `_deal`: the signed change of `size` elements of each lane."""
     word = change.dtype.type
     wide = change.itemsize == 8
+    c0, c1, c2, c3 = context[0], context[1], context[2], context[3]
+    d0, d1, d2, d3 = change[0], change[1], change[2], change[3]
     for index in range(size):
         i = np.uint64(index)
-        for lane in range(LANES):
-            place = np.uint64(context[lane, i]) * np.uint64(LANES) + np.uint64(lane)
-            of = places[place]
-            places[place] = of + _W1
-            value, position = _one_change(plane[of], values, lengths, stream, position, limit, wide)
-            change[lane, i] = word(value)
+        t0 = _next(c0, 0, places, plane, i)
+        t1 = _next(c1, 1, places, plane, i)
+        t2 = _next(c2, 2, places, plane, i)
+        t3 = _next(c3, 3, places, plane, i)
+        if change.itemsize == 2:
+            # One load for four: with a top bit in the token they are at most 56 raw bits.
+            n0, n1, n2, n3 = lengths[t0], lengths[t1], lengths[t2], lengths[t3]
+            held = load64(stream, min(np.int64(position >> _W3), limit)) >> (position & _W7)
+            v0 = values[t0] | (held & ((_W1 << n0) - _W1))
+            held >>= n0
+            v1 = values[t1] | (held & ((_W1 << n1) - _W1))
+            held >>= n1
+            v2 = values[t2] | (held & ((_W1 << n2) - _W1))
+            held >>= n2
+            v3 = values[t3] | (held & ((_W1 << n3) - _W1))
+            position += n0 + n1 + n2 + n3
+            v0, v1, v2, v3 = _signed(v0, t0), _signed(v1, t1), _signed(v2, t2), _signed(v3, t3)
+        else:
+            v0, position = _one_change(t0, values, lengths, stream, position, limit, wide)
+            v1, position = _one_change(t1, values, lengths, stream, position, limit, wide)
+            v2, position = _one_change(t2, values, lengths, stream, position, limit, wide)
+            v3, position = _one_change(t3, values, lengths, stream, position, limit, wide)
+        d0[i] = word(v0)
+        d1[i] = word(v1)
+        d2[i] = word(v2)
+        d3[i] = word(v3)
     return position
 
 
@@ -93,7 +127,13 @@ def _decode_piece(stream, at, size, base, mantissa, mask, scratch, fine):  # typ
     raw_bytes = _load24(stream, at + 5) | np.int64(stream[at + 8]) << 24
     head = at + HEAD
     first_raw = head + contexts * CONTEXT_HEAD
-    if contexts < 1 or contexts > MAX_CONTEXTS or top > 3 or low > np.int64(mask):
+    if (
+        contexts < 1
+        or contexts > MAX_CONTEXTS
+        or top > 3
+        or (width == 16 and top < 1)
+        or low > np.int64(mask)
+    ):
         return False
     if 2 * (((width - 1 - top) << top) + (2 << top)) > 256 or end - first_raw < raw_bytes:
         return False
@@ -121,7 +161,7 @@ def _decode_piece(stream, at, size, base, mantissa, mask, scratch, fine):  # typ
     if total != base.size or chunk != end:
         return False
     values = np.empty(256, np.uint64)
-    lengths = np.empty(256, np.uint8)
+    lengths = np.empty(256, np.uint64)
     token_values(top, width, values, lengths)
     position = np.uint64(8 * first_raw)
     # What stands before the raw bits alone is more than the eight bytes of a load.
@@ -143,7 +183,7 @@ def _decode_piece(stream, at, size, base, mantissa, mask, scratch, fine):  # typ
         contexts_of(base[begin:], mantissa, mask, word(low), last, context[0, :rest])
         for i in range(rest):
             place = np.uint64(context[0, i]) * np.uint64(LANES) + np.uint64(LANES - 1)
-            token = plane[places[place]]
+            token = np.uint64(plane[places[place]])
             places[place] += _W1
             value, position = _one_change(token, values, lengths, stream, position, limit, width == 64)
             change[0, i] = word(value)

@@ -49,7 +49,7 @@ def _store24(stream, at, value):  # type: ignore[no-untyped-def]
 
 @kernel
 def _put(stream, at, held, count, value, bits, wide):  # type: ignore[no-untyped-def]
-    """Append `bits` of `value` to the fewer than 8 held ones and write whole bytes; in two halves if `wide`."""
+    """Append `bits` of `value` to the fewer than 8 held ones and write bytes; in two halves if `wide`."""
     if wide:
         some = min(bits, _W32)
         held |= (value & ((_W1 << some) - _W1)) << count
@@ -69,27 +69,40 @@ def _put(stream, at, held, count, value, bits, wide):  # type: ignore[no-untyped
 
 
 @kernel
+def _sort(token, lane, context, places, sorted_tokens, i):  # type: ignore[no-untyped-def]
+    place = np.uint64(context[i]) * np.uint64(LANES) + np.uint64(lane)
+    to = places[place]
+    sorted_tokens[to] = token[i]
+    places[place] = to + _W1
+
+
+@kernel
 def _deal(token, context, bits, raw, size, places, sorted_tokens, stream, at, held, count):  # type: ignore[no-untyped-def]
     """Deal `size` elements of each lane to their contexts and write their raw bits."""
+    t0, t1, t2, t3 = token[0], token[1], token[2], token[3]
+    c0, c1, c2, c3 = context[0], context[1], context[2], context[3]
+    b0, b1, b2, b3 = bits[0], bits[1], bits[2], bits[3]
+    r0, r1, r2, r3 = raw[0], raw[1], raw[2], raw[3]
     wide = raw.itemsize == 8
     for index in range(size):
         i = np.uint64(index)
-        for lane in range(LANES):
-            place = np.uint64(context[lane, i]) * np.uint64(LANES) + np.uint64(lane)
-            to = places[place]
-            sorted_tokens[to] = token[lane, i]
-            places[place] = to + _W1
+        _sort(t0, 0, c0, places, sorted_tokens, i)
+        _sort(t1, 1, c1, places, sorted_tokens, i)
+        _sort(t2, 2, c2, places, sorted_tokens, i)
+        _sort(t3, 3, c3, places, sorted_tokens, i)
+        n0, n1, n2, n3 = np.uint64(b0[i]), np.uint64(b1[i]), np.uint64(b2[i]), np.uint64(b3[i])
+        v0, v1, v2, v3 = np.uint64(r0[i]), np.uint64(r1[i]), np.uint64(r2[i]), np.uint64(r3[i])
         if raw.itemsize == 2:
-            # Two times at most 15 bits and the fewer than 8 held ones go into a word.
-            for lane in (0, 2):
-                first = np.uint64(bits[lane, i])
-                both = np.uint64(raw[lane, i]) | np.uint64(raw[lane + 1, i]) << first
-                more = first + np.uint64(bits[lane + 1, i])
-                at, held, count = _put(stream, at, held, count, both, more, False)
+            # With a top bit in the token these are four times at most 14 bits, and fewer than 8 held ones.
+            n1 += n0
+            n2 += n1
+            all_four = v0 | v1 << n0 | v2 << n1 | v3 << n2
+            at, held, count = _put(stream, at, held, count, all_four, n2 + n3, False)
         else:
-            for lane in range(LANES):
-                value, more = np.uint64(raw[lane, i]), np.uint64(bits[lane, i])
-                at, held, count = _put(stream, at, held, count, value, more, wide)
+            at, held, count = _put(stream, at, held, count, v0, n0, wide)
+            at, held, count = _put(stream, at, held, count, v1, n1, wide)
+            at, held, count = _put(stream, at, held, count, v2, n2, wide)
+            at, held, count = _put(stream, at, held, count, v3, n3, wide)
     return at, held, count
 
 
@@ -166,7 +179,8 @@ def encode_deltas(
     Args:
         base, fine: bit patterns (u2, u4 or u8), flat, aligned, of one type and size.
         mantissa, mask: where the exponent stands, both of the words' type.
-        top: bits after the leading one in a token, of the words' type: at most 3, 2, 1 for 16, 32, 64 bits.
+        top: bits after the leading one in a token, of the words' type: at most 3, 2, 1 for 16, 32, 64
+            bits, and at least 1 for 16.
         contexts: 1 to MAX_CONTEXTS.
         allowed: methods of a chunk (kernels.plane_chunk).
         scratch: token, context, bits (uint8 [4, 512]), raw (words [4, 512]), sorted tokens

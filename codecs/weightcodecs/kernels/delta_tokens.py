@@ -23,12 +23,20 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from .jit import kernel
+from .own_width import (
+    add,
+    both,
+    either,
+    except_or,
+    leading_zeros,
+    shift_left,
+    shift_right,
+    smaller,
+    subtract,
+)
 
 __all__ = [
     "CONTEXT_HEAD",
@@ -47,21 +55,9 @@ __all__ = [
 PIECE = 1 << 18
 LANES = 4
 MAX_CONTEXTS = 16
-STEP = 512
+STEP = 1024
 HEAD = 9
 CONTEXT_HEAD = 3 * (LANES + 1)
-
-
-@intrinsic
-def _leading_zeros(_context: Any, value: Any) -> Any:
-    """Zero bits above the highest one of an unsigned integer, in its own type; its width for 0."""
-
-    def codegen(_target: Any, builder: Any, _signature: Any, args: Any) -> Any:
-        return builder.ctlz(args[0], ir.Constant(ir.IntType(1), 0))
-
-    if isinstance(value, types.Integer):
-        return value(value), codegen
-    return None
 
 
 def ordered_reference(patterns: NDArray[Any]) -> NDArray[Any]:
@@ -71,16 +67,21 @@ def ordered_reference(patterns: NDArray[Any]) -> NDArray[Any]:
     return ordered
 
 
-# Vector loops: slices from their first element and constants of the words' own type, or LLVM gives up.
+# Vector loops: slices from their first element, and arithmetic in the words' own width.
 
 
 @kernel
 def contexts_of(words, mantissa, mask, low, last, context):  # type: ignore[no-untyped-def]
     """The base's exponent less `low`, clamped to 0 … last."""
     for i in range(context.size):
-        exponent = words.dtype.type((words[i] >> mantissa) & mask)
-        above = words.dtype.type(max(exponent, low) - low)
-        context[i] = np.uint8(min(above, last))
+        exponent = both(shift_right(words[i], mantissa), mask)
+        context[i] = np.uint8(smaller(subtract(exponent, smaller(exponent, low)), last))
+
+
+@kernel
+def _ordered(pattern, high, rest, last):  # type: ignore[no-untyped-def]
+    negative = subtract(except_or(pattern, pattern), shift_right(pattern, last))
+    return except_or(pattern, either(high, both(negative, rest)))
 
 
 @kernel
@@ -92,18 +93,18 @@ def tokens_of(base, fine, top, token, bits, raw):  # type: ignore[no-untyped-def
     high = word(1 << (width - 1))
     rest = word((1 << (width - 1)) - 1)
     last = word(width - 1)
-    most = word(last - top)
+    most = word(width - 1 - top)
     for i in range(token.size):
-        b, f = base[i], fine[i]
-        expected = word(b ^ (high | word(word(zero - word(b >> last)) & rest)))
-        actual = word(f ^ (high | word(word(zero - word(f >> last)) & rest)))
-        below = actual < expected
-        a = word(expected - actual) if below else word(actual - expected)
-        s = word(most - min(_leading_zeros(a), most))
-        kept = word(a >> s)
-        token[i] = np.uint8(word(word(word(word(s << top) + kept) << one) | (one if below else zero)))
+        expected = _ordered(base[i], high, rest, last)
+        actual = _ordered(fine[i], high, rest, last)
+        change = subtract(actual, expected)
+        below = one if actual < expected else zero
+        a = subtract(zero, change) if actual < expected else change
+        s = subtract(most, smaller(leading_zeros(a), most))
+        kept = shift_right(a, s)
+        token[i] = np.uint8(either(shift_left(add(shift_left(s, top), kept), one), below))
         bits[i] = np.uint8(s)
-        raw[i] = word(a ^ word(kept << s))
+        raw[i] = except_or(a, shift_left(kept, s))
 
 
 @kernel
@@ -111,15 +112,14 @@ def patterns_of(base, change, fine):  # type: ignore[no-untyped-def]
     """The patterns that lie `change` above the base's in the order of the floats."""
     word = base.dtype.type
     width = 8 * base.itemsize
-    zero, one = word(0), word(1)
+    one = word(1)
     high = word(1 << (width - 1))
     rest = word((1 << (width - 1)) - 1)
     last = word(width - 1)
     for i in range(fine.size):
-        b = base[i]
-        expected = word(b ^ (high | word(word(zero - word(b >> last)) & rest)))
-        actual = word(expected + change[i])
-        fine[i] = word(actual ^ (high | word(word(word(actual >> last) - one) & rest)))
+        actual = add(_ordered(base[i], high, rest, last), change[i])
+        negative = subtract(shift_right(actual, last), one)
+        fine[i] = except_or(actual, either(high, both(negative, rest)))
 
 
 @kernel
