@@ -31,6 +31,7 @@ _BUILT_IN = {
     "xz": "_lzma:Xz",
     "cast": "cast:Cast",
     "elf": "elf:Elf",
+    "distance": "distance:Distance",
     "fm_delta": "fm_delta:FmDelta",
     "zipnn": "zipnn:Zipnn",
     "zipnn_delta": "zipnn:ZipnnDelta",
@@ -38,6 +39,8 @@ _BUILT_IN = {
     "zipnn_official": "_zipnn:ZipnnOfficial",
     "bitx": "bitx:Bitx",
     "qstore": "qstore:QStore",
+    "int8": "absmax:Int8",
+    "nf4": "absmax:Nf4",
 }
 _registered: dict[str, type[Codec]] = {}
 

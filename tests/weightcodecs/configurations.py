@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import weightcodecs
-from weightcodecs import Codec, MissingExtraError
+from weightcodecs import Codec, MissingExtraError, PairCodec
 
 CONFIGURATIONS: dict[str, list[dict[str, Any]]] = {
     "identity": [{}],
@@ -23,7 +23,7 @@ CONFIGURATIONS: dict[str, list[dict[str, Any]]] = {
         {},
         {"entropy": "none"},
         {"variant": "paper", "entropy": "none"},
-        {"widen_bfloat16": True, "level": 3},
+        {"widen_bfloat16": True, "entropy": "zstd", "level": 3},
         {"error_bound_absolute": 1e-3},  # 2^-10: 1 byte plane, 2 bit planes
         {"error_bound_absolute": 2.0**-9, "entropy": "none", "widen_bfloat16": True},
         {"error_bound_absolute": 0.3},  # bit planes alone
@@ -40,6 +40,10 @@ CONFIGURATIONS: dict[str, list[dict[str, Any]]] = {
     ],
     "zipnn_official": [{}],
     "fm_delta": [{}, {"contexts": 1, "entropy": "smallest"}, {"variant": "paper"}],
+    "int8": [{}],
+    "nf4": [{}],
+    "qstore": [{}, {"variant": "paper"}],
+    "distance": [{}, {"variant": "paper"}],
     "bitx": [{}, {"entropy": "smallest"}, {"variant": "paper"}],
     "bfloat_parts": [{}, {"level": 1}],  # examples/third_party_codec
 }
@@ -72,7 +76,16 @@ BROUGHT = [name for name, ours in FOUND.items() if ours]
 
 
 def configurations() -> list[tuple[str, Codec]]:
-    """Return (readable id, codec) for every configuration that can be made here."""
+    """Return (readable id, codec) for every configuration that can be made here and codes single arrays."""
+    return [(name, codec) for name, codec in _configured() if not isinstance(codec, PairCodec)]
+
+
+def pair_configurations() -> list[tuple[str, PairCodec]]:
+    """Return (readable id, codec) for every configuration of a pair codec; test_pairs.py has their laws."""
+    return [(name, codec) for name, codec in _configured() if isinstance(codec, PairCodec)]
+
+
+def _configured() -> list[tuple[str, Codec]]:
     made = []
     for name in FOUND:
         for config in CONFIGURATIONS.get(name, [{}]):
