@@ -19,6 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .bitcast import float_bits, float_of
+from .code_planes import join_codes, split_codes
 from .jit import kernel
 
 __all__ = [
@@ -63,30 +65,33 @@ def encode_planes(
         rest: uint8 [rest_bytes(n, plane_depth(t, width))], 8-byte aligned, written; fewer than 8 bit planes.
         column: where these elements stand in the planes.
     """
-    values = _input(values)
-    patterns = values.view(_bits(values))
+    patterns = _input(values).view(_bits(values))
     limit = np.array(guard, values.dtype).view(patterns.dtype)[()]
-    words, low = rest.view(np.uint64), np.empty(BLOCK, np.uint8)
+    magic, base = _adder(values, fraction)
+    low = np.empty(BLOCK, np.uint8)
     depth = plane_depth(fraction, len(planes))
-    sums, sum_bits, magic, base = _adder(values, fraction)
-    shared = (planes, column, words, depth, sums, sum_bits)
+    shared = (planes, column, rest.view(np.uint64), depth, low, low.view(np.uint64))
     if values.itemsize == 2:
-        codes = np.empty(BLOCK, np.uint16)
-        return _encode16(patterns, magic, limit, *shared, codes, low, low.view(np.uint64))  # type: ignore[no-any-return]
-    return _encode(patterns, values, magic, base, limit, *shared, low, low.view(np.uint64))  # type: ignore[no-any-return]
+        return _encode16(patterns, np.uint16(25 - fraction), limit, np.empty(BLOCK, np.uint16), *shared)  # type: ignore[no-any-return]
+    codes = np.empty(BLOCK, np.uint32)
+    if values.itemsize == 4:
+        return _encode32(patterns, magic, base, limit, codes, *shared)  # type: ignore[no-any-return]
+    return _encode64(patterns, magic, base, limit, codes, np.empty(BLOCK, np.uint32), *shared)  # type: ignore[no-any-return]
 
 
 def decode_planes(planes: Array, rest: Array, fraction: int, out: Array, column: int = 0) -> None:
     """Turn planes of `encode_planes` back into `out` (flat, aligned, the same dtype); code 0 gives 0.0."""
-    words, low = _input(rest).view(np.uint64), np.empty(BLOCK, np.uint8)
-    shared = (_input(planes), column, words, plane_depth(fraction, len(planes)))
-    sums, sum_bits, magic, base = _adder(out, fraction)
     target = out.view(_bits(out))
+    magic, base = _adder(out, fraction)
+    low = np.empty(BLOCK, np.uint8)
+    depth = plane_depth(fraction, len(planes))
+    shared = (_input(planes), column, _input(rest).view(np.uint64), depth, low, low.view(np.uint64), target)
     if out.itemsize == 2:
-        codes = np.empty(BLOCK, np.uint16)
-        _decode16(*shared, magic, base, sums, sum_bits, codes, low, low.view(np.uint64), target)
+        _decode16(magic, base, np.empty(BLOCK, np.uint16), *shared)
+    elif out.itemsize == 4:
+        _decode32(magic, base, np.empty(BLOCK, np.uint32), *shared)
     else:
-        _decode(*shared, magic, base, sums, sum_bits, low, low.view(np.uint64), target)
+        _decode64(magic, base, np.empty(BLOCK, np.uint32), np.empty(BLOCK, np.uint32), *shared)
 
 
 def outside_guard(values: Array, guard: float, count: int) -> NDArray[np.int64]:
@@ -149,46 +154,121 @@ def _input(values: Array) -> Array:
     return view
 
 
-def _adder(values: Array, fraction: int) -> tuple[Array, Array, Any, Any]:
-    """Return scratch sums, the same as integers, the number to add, and its bit pattern."""
-    sums = np.empty(BLOCK, np.float64 if values.itemsize == 8 else np.float32)
-    mantissa = 52 if values.itemsize == 8 else 23
-    magic = np.array(2.0 ** (mantissa - fraction), sums.dtype)
-    return sums, sums.view(_bits(sums)), magic[()], magic.view(_bits(sums))[()]
+def _adder(values: Array, fraction: int) -> tuple[Any, Any]:
+    """Return the number to add, float64 for float64 and float32 otherwise, and its bit pattern."""
+    mantissa, dtype = (52, np.float64) if values.itemsize == 8 else (23, np.float32)
+    magic = np.array(2.0 ** (mantissa - fraction), dtype)
+    return magic[()], magic.view(_bits(magic))[()]
 
 
-# The loops below run over slices from their first element, and every constant has the arrays' own type:
-# an index that might be negative, or one wider operand, keeps LLVM from vectorising them. Arrays that are
-# one memory seen as two types (sums and codes, low and low_words) come in twice for the same reason.
+# As in `code_planes`, every constant has the arrays' own type, which lets LLVM vectorise the loops.
 
 
 @kernel
-def _encode(bits, values, magic, base, guard, planes, column, rest, depth, sums, codes, low, low_words):  # type: ignore[no-untyped-def]
+def _encode32(bits, magic, base, guard, codes, planes, column, rest, depth, low, low_words):  # type: ignore[no-untyped-def]
     outside = 0
     for start in range(0, bits.size, BLOCK):
-        stop = min(start + BLOCK, bits.size)
-        outside += _codes(bits[start:stop], values[start:stop], magic, base, guard, sums, codes)
-        _split(
-            codes, planes, column + start, stop - start, rest[start // 64 * depth :], depth, low, low_words
+        block = bits[start : start + BLOCK]
+        at, end = column + start, column + start + block.size
+        if planes.shape[0] == 3 and depth == 0:  # the paper's 24 bits, in one pass
+            a, b, c = planes[0, at:end], planes[1, at:end], planes[2, at:end]
+            outside += _three_planes(block, magic, base, guard, a, b, c)
+            continue
+        outside += _codes(block, magic, base, guard, codes)
+        split_codes(codes, planes, at, block.size, rest[start // 64 * depth :], depth, low, low_words)
+    return outside
+
+
+@kernel
+def _three_planes(bits, magic, base, guard, a, b, c):  # type: ignore[no-untyped-def]
+    zero, one = np.uint32(0), np.uint32(1)
+    outside = zero
+    for i in range(bits.size):
+        magnitude = np.uint32(bits[i] & np.uint32(0x7FFFFFFF))
+        k = np.uint32(float_bits(float_of(magnitude) + magic) - base)
+        inside = magnitude < guard
+        code = np.uint32((k << one) | (bits[i] >> np.uint32(31))) if inside else zero
+        a[i] = np.uint8(code >> np.uint32(16))
+        b[i] = np.uint8(code >> np.uint32(8))
+        c[i] = np.uint8(code)
+        outside = np.uint32(outside + (zero if inside else one))
+    return np.int64(outside)
+
+
+@kernel
+def _codes(bits, magic, base, guard, codes):  # type: ignore[no-untyped-def]
+    zero, one = np.uint32(0), np.uint32(1)
+    outside = zero
+    for i in range(bits.size):
+        magnitude = np.uint32(bits[i] & np.uint32(0x7FFFFFFF))
+        k = np.uint32(float_bits(float_of(magnitude) + magic) - base)
+        inside = magnitude < guard
+        codes[i] = np.uint32((k << one) | (bits[i] >> np.uint32(31))) if inside else zero
+        outside = np.uint32(outside + (zero if inside else one))
+    return np.int64(outside)
+
+
+@kernel
+def _encode64(bits, magic, base, guard, codes, high, planes, column, rest, depth, low, low_words):  # type: ignore[no-untyped-def]
+    # A code is handled as two halves of 32 bits, since bytes are taken from those at twice the speed: the
+    # last three byte planes and the bit planes, and the planes above.
+    outside = 0
+    above = max(planes.shape[0] - 3, 0)
+    cut = np.uint64(depth + 8 * (planes.shape[0] - above))
+    for start in range(0, bits.size, BLOCK):
+        block = bits[start : start + BLOCK]
+        at = column + start
+        outside += _codes64(block, magic, base, guard, cut, codes, high)
+        split_codes(codes, planes[above:], at, block.size, rest[start // 64 * depth :], depth, low, low_words)
+        if above:
+            split_codes(high, planes[:above], at, block.size, rest, 0, low, low_words)
+    return outside
+
+
+@kernel
+def _codes64(bits, magic, base, guard, cut, codes, high):  # type: ignore[no-untyped-def]
+    zero, one = np.uint64(0), np.uint64(1)
+    outside = zero
+    for i in range(bits.size):
+        magnitude = np.uint64(bits[i] & np.uint64(0x7FFFFFFFFFFFFFFF))
+        k = np.uint64(float_bits(float_of(magnitude) + magic) - base)
+        inside = magnitude < guard
+        code = np.uint64((k << one) | (bits[i] >> np.uint64(63))) if inside else zero
+        codes[i] = np.uint32(code)  # bits above the cut are those that no plane takes
+        high[i] = np.uint32(code >> cut)
+        outside = np.uint64(outside + (zero if inside else one))
+    return np.int64(outside)
+
+
+@kernel
+def _encode16(bits, exponent, guard, codes, planes, column, rest, depth, low, low_words):  # type: ignore[no-untyped-def]
+    outside = 0
+    for start in range(0, bits.size, BLOCK):
+        block = bits[start : start + BLOCK]
+        outside += _codes16(block, exponent, guard, codes)
+        split_codes(
+            codes, planes, column + start, block.size, rest[start // 64 * depth :], depth, low, low_words
         )
     return outside
 
 
 @kernel
-def _codes(bits, magnitudes, magic, base, guard, sums, codes):  # type: ignore[no-untyped-def]
-    one = codes.dtype.type(1)
-    zero = codes.dtype.type(0)
-    sign = bits.dtype.type(bits.itemsize * 8 - 1)
-    mask = bits.dtype.type((1 << (bits.itemsize * 8 - 1)) - 1)
-    for i in range(bits.size):
-        sums[i] = abs(magnitudes[i]) + magic
+def _codes16(bits, exponent, guard, codes):  # type: ignore[no-untyped-def]
+    # |w|·2^t is the 11-bit significand, shifted right by 25 − t − e bits, e the biased exponent.
+    zero, one = np.uint16(0), np.uint16(1)
     outside = zero
     for i in range(bits.size):
-        pattern = bits[i]
-        code = codes.dtype.type(((codes[i] - base) << one) | (pattern >> sign))
-        inside = bits.dtype.type(pattern & mask) < guard
-        codes[i] = code if inside else zero
-        outside = codes.dtype.type(outside + (zero if inside else one))
+        magnitude = np.uint16(bits[i] & np.uint16(0x7FFF))
+        biased = np.uint16(magnitude >> np.uint16(10))
+        normal = biased != zero
+        significand = np.uint16((magnitude & np.uint16(0x3FF)) | (np.uint16(0x400) if normal else zero))
+        shift = min(np.uint16(exponent - (biased if normal else one)), np.uint16(15))  # 12 and more give 0
+        half = np.uint16((one << shift) >> one)
+        odd = np.uint16((significand >> shift) & one)  # a tie goes to the even neighbour
+        k = np.uint16(np.uint16(significand + half - one + odd) >> shift)
+        inside = magnitude < guard
+        codes[i] = np.uint16((k << one) | (bits[i] >> np.uint16(15))) if inside else zero
+        outside = np.uint16(outside + (zero if inside else one))
     return np.int64(outside)
 
 
@@ -217,183 +297,72 @@ def _count_outside(bits, guard):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _encode16(bits, magic, guard, planes, column, rest, depth, sums, patterns, codes, low, low_words):  # type: ignore[no-untyped-def]
-    outside = 0
-    for start in range(0, bits.size, BLOCK):
-        stop = min(start + BLOCK, bits.size)
-        _sums16(bits[start:stop], magic, sums, patterns)
-        outside += _codes16(bits[start:stop], patterns, guard, codes)
-        _split(
-            codes, planes, column + start, stop - start, rest[start // 64 * depth :], depth, low, low_words
-        )
-    return outside
-
-
-@kernel
-def _sums16(bits, magic, sums, patterns):  # type: ignore[no-untyped-def]
-    # A float16 subnormal's fraction is put behind the exponent of 2^−14, which is then taken away again: no
-    # float32 subnormal ever appears, because the processor handles those a hundred times slower.
-    smallest = np.float32(2.0**-14)
-    for i in range(bits.size):
-        shifted = np.uint32(np.uint32(bits[i] & np.uint16(0x7FFF)) << np.uint32(13))
-        subnormal = shifted < np.uint32(1 << 23)
-        patterns[i] = shifted + (np.uint32(113 << 23) if subnormal else np.uint32(112 << 23))
-    for i in range(bits.size):
-        subnormal = bits[i] & np.uint16(0x7C00) == np.uint16(0)
-        sums[i] = (sums[i] - (smallest if subnormal else np.float32(0))) + magic
-
-
-@kernel
-def _codes16(bits, patterns, guard, codes):  # type: ignore[no-untyped-def]
-    zero, one = np.uint16(0), np.uint16(1)
-    outside = zero
-    for i in range(bits.size):
-        pattern = bits[i]
-        k = np.uint16(patterns[i])  # the magic number's own low bits are 0
-        inside = np.uint16(pattern & np.uint16(0x7FFF)) < guard
-        codes[i] = np.uint16((k << one) | (pattern >> np.uint16(15))) if inside else zero
-        outside = np.uint16(outside + (zero if inside else one))
-    return np.int64(outside)
-
-
-@kernel
-def _split(codes, planes, column, count, rest, depth, low, low_words):  # type: ignore[no-untyped-def]
-    for plane in range(planes.shape[0]):
-        shift = codes.dtype.type(depth + 8 * (planes.shape[0] - 1 - plane))
-        _take_byte(codes, shift, planes[plane, column : column + count])
-    if depth == 0:
-        return
-    lane = (count + 63) // 64
-    _take_byte(codes, codes.dtype.type(0), low[:count])
-    low[count : lane * 64] = 0
-    for bit in range(depth):
-        _gather_bit(low_words, lane, np.uint64(bit), rest[bit * lane : (bit + 1) * lane])
-
-
-@kernel
-def _take_byte(codes, shift, plane):  # type: ignore[no-untyped-def]
-    for i in range(plane.size):
-        plane[i] = np.uint8(codes[i] >> shift)
-
-
-@kernel
-def _gather_bit(words, lane, bit, out):  # type: ignore[no-untyped-def]
-    ones = np.uint64(0x0101010101010101)
-    a, b, c, d = words[:lane], words[lane : 2 * lane], words[2 * lane : 3 * lane], words[3 * lane : 4 * lane]
-    e, f, g, h = words[4 * lane :], words[5 * lane :], words[6 * lane :], words[7 * lane :]
-    for i in range(out.size):
-        out[i] = (
-            ((a[i] >> bit) & ones)
-            | (((b[i] >> bit) & ones) << np.uint64(1))
-            | (((c[i] >> bit) & ones) << np.uint64(2))
-            | (((d[i] >> bit) & ones) << np.uint64(3))
-            | (((e[i] >> bit) & ones) << np.uint64(4))
-            | (((f[i] >> bit) & ones) << np.uint64(5))
-            | (((g[i] >> bit) & ones) << np.uint64(6))
-            | (((h[i] >> bit) & ones) << np.uint64(7))
-        )
-
-
-@kernel
-def _join(planes, column, count, rest, depth, codes, low, low_words):  # type: ignore[no-untyped-def]
-    end = column + count
-    top = planes.shape[0] - 1
-    if depth:
-        lane = (count + 63) // 64
-        for j in range(8):
-            _scatter_bits(rest, lane, depth, np.uint64(j), low_words[j * lane : (j + 1) * lane])
-        if top < 0:
-            _put_byte(low[:count], codes)
-        else:
-            _put_two(low[:count], planes[top, column:end], codes.dtype.type(depth), codes)
-        top -= 1
-    else:
-        _put_byte(planes[top, column:end], codes)
-        top -= 1
-    while top >= 0:
-        shift = codes.dtype.type(depth + 8 * (planes.shape[0] - 1 - top))
-        if top > 0:
-            _or_two(planes[top, column:end], planes[top - 1, column:end], shift, codes)
-        else:
-            _or_byte(planes[top, column:end], shift, codes)
-        top -= 2
-
-
-@kernel
-def _scatter_bits(rest, lane, depth, position, low):  # type: ignore[no-untyped-def]
-    ones = np.uint64(0x0101010101010101)
-    for i in range(low.size):
-        low[i] = (rest[i] >> position) & ones
-    for bit in range(1, depth):
-        source = rest[bit * lane : (bit + 1) * lane]
-        for i in range(low.size):
-            low[i] |= ((source[i] >> position) & ones) << np.uint64(bit)
-
-
-@kernel
-def _put_byte(plane, codes):  # type: ignore[no-untyped-def]
-    for i in range(plane.size):
-        codes[i] = plane[i]
-
-
-@kernel
-def _put_two(low, plane, shift, codes):  # type: ignore[no-untyped-def]
-    for i in range(plane.size):
-        codes[i] = codes.dtype.type(low[i]) | codes.dtype.type(codes.dtype.type(plane[i]) << shift)
-
-
-@kernel
-def _or_byte(plane, shift, codes):  # type: ignore[no-untyped-def]
-    for i in range(plane.size):
-        codes[i] |= codes.dtype.type(codes.dtype.type(plane[i]) << shift)
-
-
-@kernel
-def _or_two(lower, upper, shift, codes):  # type: ignore[no-untyped-def]
-    eight = codes.dtype.type(8)
-    for i in range(lower.size):
-        pair = codes.dtype.type(lower[i]) | codes.dtype.type(codes.dtype.type(upper[i]) << eight)
-        codes[i] |= codes.dtype.type(pair << shift)
-
-
-@kernel
-def _decode(planes, column, rest, depth, magic, base, sums, codes, low, low_words, out):  # type: ignore[no-untyped-def]
+def _decode32(magic, base, codes, planes, column, rest, depth, low, low_words, out):  # type: ignore[no-untyped-def]
     for start in range(0, out.size, BLOCK):
-        stop = min(start + BLOCK, out.size)
-        _join(planes, column + start, stop - start, rest[start // 64 * depth :], depth, codes, low, low_words)
-        _floats(codes, base, sums, magic, out[start:stop])
+        block = out[start : start + BLOCK]
+        at, end = column + start, column + start + block.size
+        if planes.shape[0] == 3 and depth == 0:
+            _from_three(planes[2, at:end], planes[1, at:end], planes[0, at:end], base, magic, block)
+            continue
+        join_codes(planes, at, block.size, rest[start // 64 * depth :], depth, codes, low, low_words)
+        _floats(codes, base, magic, block)
 
 
 @kernel
-def _floats(codes, base, sums, magic, out):  # type: ignore[no-untyped-def]
-    one = codes.dtype.type(1)
-    sign = codes.dtype.type(out.itemsize * 8 - 1)
+def _from_three(lowest, middle, highest, base, magic, out):  # type: ignore[no-untyped-def]
+    one = np.uint32(1)
+    for i in range(out.size):
+        pair = np.uint32(lowest[i]) | np.uint32(np.uint32(middle[i]) << np.uint32(8))
+        code = np.uint32(pair | np.uint32(np.uint32(highest[i]) << np.uint32(16)))
+        magnitude = float_bits(float_of(np.uint32((code >> one) | base)) - magic)
+        out[i] = magnitude | np.uint32(code << np.uint32(31))
+
+
+@kernel
+def _floats(codes, base, magic, out):  # type: ignore[no-untyped-def]
+    for i in range(out.size):
+        magnitude = float_bits(float_of(np.uint32((codes[i] >> np.uint32(1)) | base)) - magic)
+        out[i] = magnitude | np.uint32(codes[i] << np.uint32(31))
+
+
+@kernel
+def _decode64(magic, base, codes, high, planes, column, rest, depth, low, low_words, out):  # type: ignore[no-untyped-def]
+    above = max(planes.shape[0] - 3, 0)
+    cut = np.uint64(depth + 8 * (planes.shape[0] - above))
+    high[:] = 0
+    for start in range(0, out.size, BLOCK):
+        block = out[start : start + BLOCK]
+        at = column + start
+        part = rest[start // 64 * depth :]
+        join_codes(planes[above:], at, block.size, part, depth, codes, low, low_words)
+        if above:
+            join_codes(planes[:above], at, block.size, rest, 0, high, low, low_words)
+        _floats64(codes, high, cut, base, magic, block)
+
+
+@kernel
+def _floats64(codes, high, cut, base, magic, out):  # type: ignore[no-untyped-def]
+    one = np.uint64(1)
+    for i in range(out.size):
+        code = np.uint64(codes[i]) | np.uint64(np.uint64(high[i]) << cut)
+        magnitude = float_bits(float_of(np.uint64((code >> one) | base)) - magic)
+        out[i] = magnitude | np.uint64(code << np.uint64(63))
+
+
+@kernel
+def _decode16(magic, base, codes, planes, column, rest, depth, low, low_words, out):  # type: ignore[no-untyped-def]
+    for start in range(0, out.size, BLOCK):
+        block = out[start : start + BLOCK]
+        part = rest[start // 64 * depth :]
+        join_codes(planes, column + start, block.size, part, depth, codes, low, low_words)
+        _floats16(codes, base, magic, block)
+
+
+@kernel
+def _floats16(codes, base, magic, out):  # type: ignore[no-untyped-def]
     for i in range(out.size):
         code = codes[i]
-        out[i] = (code & one) << sign
-        codes[i] = (code >> one) | base
-    for i in range(out.size):
-        sums[i] = sums[i] - magic
-    for i in range(out.size):
-        out[i] |= codes[i]
-
-
-@kernel
-def _decode16(planes, column, rest, depth, magic, base, sums, patterns, codes, low, low_words, out):  # type: ignore[no-untyped-def]
-    for start in range(0, out.size, BLOCK):
-        stop = min(start + BLOCK, out.size)
-        _join(planes, column + start, stop - start, rest[start // 64 * depth :], depth, codes, low, low_words)
-        _floats16(codes, magic, base, sums, patterns, out[start:stop])
-
-
-@kernel
-def _floats16(codes, magic, base, sums, patterns, out):  # type: ignore[no-untyped-def]
-    for i in range(out.size):
-        patterns[i] = np.uint32(codes[i] >> np.uint16(1)) | base
-    for i in range(out.size):
-        sums[i] = sums[i] - magic
-    for i in range(out.size):
+        wide = float_bits(float_of(np.uint32(np.uint32(code >> np.uint16(1)) | base)) - magic)
         # k·2^−t is 0 or a normal float16, so rebiasing the exponent converts it exactly.
-        narrow = np.uint16(np.uint16(patterns[i] >> np.uint32(13)) - np.uint16(112 << 10))
-        sign = np.uint16(codes[i] << np.uint16(15))
-        out[i] = (narrow if codes[i] > np.uint16(1) else np.uint16(0)) | sign
+        narrow = np.uint16(np.uint16(wide >> np.uint32(13)) - np.uint16(112 << 10))
+        out[i] = (narrow if code > np.uint16(1) else np.uint16(0)) | np.uint16(code << np.uint16(15))
