@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
 from weightbench.arguments import name_models, one_line
+from weightbench.canonical import identity
 from weightbench.measure import MeasurePlan
 from weightbench.models import HubSource, LocalSource, WheelSource, ZooSource
 from weightbench.request import BadRequestError, Request, register_schema, request_of
@@ -37,6 +39,14 @@ def request(*overrides: str) -> Request:
 def test_every_option_stands_for_a_request(option: str) -> None:
     made = request(option, *NEEDS.get(option, []))
     assert made.cell("name", "revision")["codec"]["name"] == made.codec.name
+
+
+@pytest.mark.parametrize("path", sorted((CONF / "experiment").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_cell_of_every_experiment_stands_for_a_request(path: Path) -> None:
+    params = OmegaConf.load(path).hydra.sweeper.params
+    values = [[f"{key}={value}" for value in str(params[key]).split(",")] for key in params]
+    cells = [request(f"experiment={path.stem}", *point).cell("m", "r") for point in itertools.product(*values)]
+    assert len({identity(cell) for cell in cells}) == len(cells) > 1
 
 
 def test_every_codec_has_a_configuration_with_all_its_options() -> None:
