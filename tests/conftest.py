@@ -1,3 +1,5 @@
+"""A model of mixed tensors, for the tests of what cuts models up and stores them."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -75,3 +77,8 @@ def model(request: pytest.FixtureRequest, tmp_path: Path) -> MappedModel:
         again = [(name, array[::-1].copy()) for name, array in tensors[:4]]
         return mapped(tmp_path, {"a.bin": tensors[:3], "b.bin": tensors[3:12], "c.bin": tensors[12:] + again})
     return mapped(tmp_path, {"weights.bin": tensors}, gap=3 if request.param == "gaps" else 0)
+
+
+@pytest.fixture(name="mapped")
+def _mapped() -> object:
+    return mapped
