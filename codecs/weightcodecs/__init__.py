@@ -21,6 +21,7 @@ from .errors import (
     WrongReferenceError,
 )
 from .formats import FORMATS, FloatFormat, format_of, get_format
+from .pair import Pair, PairCodec, Quantised
 from .registry import codec_class, decode, get_codec, list_codecs, register_codec
 
 __all__ = [
@@ -39,6 +40,9 @@ __all__ = [
     "ErrorBoundError",
     "FloatFormat",
     "MissingExtraError",
+    "Pair",
+    "PairCodec",
+    "Quantised",
     "UnknownNameError",
     "UnsupportedFormatError",
     "WeightCodecsError",

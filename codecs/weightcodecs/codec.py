@@ -34,15 +34,24 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True, slots=True)
 class ErrorBound:
-    """|decoded − original| ≤ max(absolute, relative·|original|) for every finite value; others are exact."""
+    """|decoded − original| ≤ max(absolute, relative·|original|, of_max·M) for every finite value.
+
+    M is the largest finite magnitude of the array that was coded at once: the bound of a quantiser whose step
+    follows the data. Values that are not finite are exact.
+    """
 
     absolute: float = 0.0
     relative: float = 0.0
+    of_max: float = 0.0
 
     @property
     def lossless(self) -> bool:
         """Whether every bit comes back."""
-        return self.absolute == 0.0 and self.relative == 0.0
+        return self.absolute == self.relative == self.of_max == 0.0
+
+    def of(self, largest: float) -> ErrorBound:
+        """Return the bound for an array with this largest finite magnitude, without `of_max`."""
+        return ErrorBound(max(self.absolute, self.of_max * largest), self.relative)
 
 
 EXACT = ErrorBound()

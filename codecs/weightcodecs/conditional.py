@@ -14,7 +14,6 @@ Which of the two, and the slack, is decided on the size, a few blocks being trie
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,16 +24,25 @@ from .entropy import decode_plane, encode_plane
 from .errors import CorruptBlobError
 from .exceptions import exceptions_nbytes, pack_exceptions, restore_exceptions
 from .formats import FloatFormat
-from .kernels.rank_in_bin import decode_ranks, encode_ranks, reach
+from .kernels.rank_in_bin import decode_ranks, encode_ranks
 from .kernels.uniform_code import RECIPROCALS
 from .quantise import code_intervals
 from .threads import map_threads
 
-__all__ = ["Given", "decode_given", "encode_given", "pack_floats", "read_planes", "unpack_floats", "write_planes"]
+__all__ = [
+    "Given",
+    "decode_given",
+    "encode_given",
+    "pack_floats",
+    "read_planes",
+    "unpack_floats",
+    "write_planes",
+]
 
 _RANKS, _PLANES = 0, 1
 _BLOCK = 1 << 16
 _PADDING = 8
+_SPARE = 16  # kernels store whole words
 _SLACKS = (0, 2, 4)  # quarters of a step
 _TRIED_BLOCKS = 4
 _MANY_ESCAPES = 100  # more than one in so many elements: look whether wider intervals help
@@ -92,15 +100,15 @@ def decode_given(data: memoryview, format: FloatFormat, given: Given, out: Array
     lower, upper = code_intervals(given.levels, data[1] / 4)
     stream = np.frombuffer(data, np.uint8)
     patterns = out.view(format.bits_dtype)
-    shape = (lower, upper, format.mantissa_bits, format.bias, format.bits)
 
     def work(first: int) -> bool:
         good = True
         for block in range(first, min(first + _task(blocks, threads), blocks)):
             start, stop = block * _BLOCK, min((block + 1) * _BLOCK, count)
-            places = (int(place) for place in offsets[2 * block : 2 * block + 3])
+            ranks, rest, behind = offsets[2 * block : 2 * block + 3]
             good &= decode_ranks(
-                stream, *places, given.codes, given.scales, given.group, start, stop, *shape, RECIPROCALS, patterns
+                stream, ranks, rest, behind, given.codes, given.scales, given.group, start, stop,
+                lower, upper, format.mantissa_bits, format.bias, format.bits, RECIPROCALS, patterns,
             )  # fmt: skip
         return good
 
@@ -147,7 +155,7 @@ def unpack_floats(data: memoryview, at: int, count: int) -> tuple[Scales, int]:
 
 
 def _size(pieces: list[bytes | Array]) -> int:
-    return sum(memoryview(piece).nbytes for piece in pieces)
+    return sum(len(piece) for piece in pieces)  # arrays of bytes, all of them
 
 
 def _task(blocks: int, threads: int) -> int:
@@ -196,8 +204,9 @@ def _encode_block(
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.int64]]:
     start, stop = block * _BLOCK, min((block + 1) * _BLOCK, values.size)
     lower, upper = code_intervals(given.levels, slack / 4)
-    room = int(reach(stop - start, format.bits))
-    ranks, rest = np.empty(room, np.uint8), np.empty(room, np.uint8)
+    # At most 32 bits for four ranks (a group of its own for one if a row is that short), and all bits inside.
+    ranks = np.empty(4 * (stop - start) + _SPARE, np.uint8)
+    rest = np.empty(format.nbytes * (stop - start) + _SPARE, np.uint8)
     escapes, sizes = np.empty(stop - start, np.int64), np.zeros(3, np.int64)
     encode_ranks(
         values.view(format.bits_dtype), given.codes, given.scales, given.group, start, stop, lower, upper,

@@ -21,16 +21,33 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from .blob import Blob, BlobInfo, Bytes, parse_blob, parse_description, read_varint, seal, varint
-from .codec import Array, Codec, Encoded, _checked_out, _flat, new_array
+from .blob import Blob, BlobInfo, Bytes, byte_view, parse_blob, parse_description, read_varint, seal, varint
+from .codec import Array, Codec, Encoded, _checked_out, _flat
 from .errors import CorruptBlobError, UnsupportedFormatError, WrongReferenceError
 from .formats import FloatFormat, format_of
-from .quantise import Quantised
 
-__all__ = ["Pair", "PairCodec"]
+__all__ = ["Pair", "PairCodec", "Quantised", "description_digest"]
 
 Pieces = list[bytes | Array]
 _DIGEST = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Quantised:
+    """A quantised tensor.
+
+    Attributes:
+        codes: int8 of the tensor's shape (INT8), or uint8 (⌈n / 2⌉,), two codes to a byte (NF4).
+        scales: float32, the largest magnitude of each row (rows,) or block (⌈n / 64⌉,); None if not known.
+    """
+
+    codes: Array
+    scales: NDArray[np.float32] | None
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of codes and scales."""
+        return self.codes.nbytes + (0 if self.scales is None else self.scales.nbytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +93,19 @@ class PairCodec(Codec):
             scales = np.ascontiguousarray(np.asarray(scales), np.float32)
         fields, low_part = self._encode_low(flat_low, low.shape, high.shape, scales, threads)
         high_part = self._encode_high(_flat(high, format), format, flat_low, scales, high.shape, threads)
-        body = b"".join(memoryview(piece).cast("B") for piece in low_part)
+        body = b"".join(map(byte_view, low_part))
         parameters = varint(len(body)) + xxhash.xxh3_64(body).digest() + fields
-        parameters += _description_digest(self.name, self.version, format, high.shape, parameters)
-        payload = io.BytesIO(b"".join([body, *(memoryview(piece).cast("B") for piece in high_part)]))
+        parameters += description_digest(self.name, self.version, format, high.shape, parameters)
+        payload = io.BytesIO(b"".join([body, *map(byte_view, high_part)]))
         del body
         return seal(
-            payload, codec=self.name, version=self.version, format=format, shape=high.shape, parameters=parameters
-        )  # fmt: skip
+            payload,
+            codec=self.name,
+            version=self.version,
+            format=format,
+            shape=high.shape,
+            parameters=parameters,
+        )
 
     def decode_pair(self, blob: Bytes, *, threads: int = 1) -> Pair:
         """Return both tensors; `CorruptBlobError` if anything in the blob is off."""
@@ -170,7 +192,10 @@ class PairCodec(Codec):
         if info.raw or info.reference is not None or at + _DIGEST > end or length > len(info.payload):
             raise CorruptBlobError(f"{self.name}: the description is not that of a pair")
         said = info.parameters[:end]
-        if _description_digest(info.codec, info.version, info.format, info.shape, said) != info.parameters[end:]:
+        if (
+            description_digest(info.codec, info.version, info.format, info.shape, said)
+            != info.parameters[end:]
+        ):
             raise CorruptBlobError(f"{self.name}: the description's checksum does not match; it was altered")
         low_part = info.payload[:length]
         if xxhash.xxh3_64(low_part).digest() != said[at : at + _DIGEST]:
@@ -178,13 +203,9 @@ class PairCodec(Codec):
         return info, said[at + _DIGEST :], low_part, info.payload[length:]
 
 
-def _description_digest(
+def description_digest(
     name: str, version: int, format: FloatFormat, shape: tuple[int, ...], parameters: bytes
 ) -> bytes:
+    """Return the digest of a pair blob's description, the last eight bytes of its parameters left out."""
     said: list[Any] = [name, version, format.name, list(shape), parameters.hex()]
     return xxhash.xxh3_64(repr(said).encode()).digest()
-
-
-def empty_target(info: BlobInfo, out: Array | None) -> Array:
-    """Return `out`, or a new array: for the high tensor, once its part's size was checked."""
-    return new_array(info) if out is None else out

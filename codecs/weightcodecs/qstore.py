@@ -2,19 +2,20 @@
 Quantization-Aware Compressed Model Storage", PVLDB 19(3), 2026).
 
 The quantised tensor is entropy-coded by itself, so that it loads without the rest; the high-precision one is
-coded given codes and scales. The low tensor is INT8 with one scale a row (LLM.int8(): int8 of the same shape) or NF4
-in blocks of 64 (uint8, two codes to a byte): see `quantise`, which makes both. Pairs of any other quantiser come
-back exactly too; how small depends on how far codes and scales tell where a value lies.
+coded given codes and scales. The low tensor is INT8 with one scale a row (LLM.int8(): int8 of the same shape)
+or NF4 in blocks of 64 (uint8, two codes to a byte): see `quantise`, which makes both. Pairs of any other
+quantiser come back exactly too; how small depends on how far codes and scales tell where a value lies.
 
-`variant="fast"` (ours) codes a value's rank in its quantisation bin; there are no tables, so the size does not hang
-on the number of distinct scales, and blocks decode in parallel (`conditional`, `kernels.rank_in_bin`). It takes
-float16, bfloat16 and float32, INT8 and NF4. `variant="paper"` groups by scale and code and codes two byte streams
-a cell, as the authors do (`qstore_paper`): 16-bit floats with INT8 only. What differs from their release in both:
-scales are stored, tensors of any shape are taken, and a digest guards every part.
+`variant="fast"` (ours) codes a value's rank in its quantisation bin; there are no tables, so the size does
+not hang on the number of distinct scales, and blocks decode in parallel (`conditional`,
+`kernels.rank_in_bin`). It takes float16, bfloat16 and float32, INT8 and NF4. `variant="paper"` groups by
+scale and code and codes two byte streams a cell, as the authors do (`qstore_paper`): 16-bit floats with INT8
+only. What differs from their release in both: scales are stored, tensors of any shape are taken, and a digest
+guards every part.
 
-Format of a payload: low part (scales as planes · codes as a plane, see entropy.py) · high part (0 for fast or 1
-for paper · the scales used, as planes, if none were given · the tensor's bytes). The low tensor's description
-is 0 for INT8 or 1 for NF4, the number of the scales' dimensions (255: no scales) and these.
+Format of a payload: low part (scales as planes · codes as a plane, see entropy.py) · high part (0 for fast or
+1 for paper · the scales used, as planes, if none were given · the tensor's bytes). The low tensor's
+description is 0 for INT8 or 1 for NF4, the number of the scales' dimensions (255: no scales) and these.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ class QStore(PairCodec):
     variant: Literal["fast", "paper"] = "fast"
 
     def unsupported_pair(self, high: FloatFormat, low: FloatFormat) -> str | None:
-        """Take floats that `quantise` takes, with int8 or packed NF4; the paper's cells are 16-bit and INT8."""
+        """Take floats that `quantise` takes, with int8 or packed NF4; the paper has 16 bits and INT8."""
         if reason := quantisable(high):
             return reason
         if low.name not in ("int8", "uint8"):
@@ -79,7 +80,9 @@ class QStore(PairCodec):
         kind = _INT8 if low.dtype == np.int8 else _NF4
         wanted = high_shape if kind == _INT8 else (-(-count // 2),)
         if low_shape != wanted:
-            raise ValueError(f"low has shape {list(low_shape)}; with high {list(high_shape)} it is {list(wanted)}")
+            raise ValueError(
+                f"low has shape {list(low_shape)}; with high {list(high_shape)} it is {list(wanted)}"
+            )
         fields, pieces = bytes((kind,)), []
         if scales is None:
             fields += bytes((_NO_SCALES,))
@@ -181,5 +184,3 @@ def _described(fields: bytes) -> tuple[int, tuple[int, ...] | None]:
     if at != len(fields) or prod(max(size, 1) for size in shape) >= 1 << 60:
         raise CorruptBlobError("qstore: the low tensor's description does not add up")
     return fields[0], None if fields[1] == _NO_SCALES else tuple(shape)
-
-

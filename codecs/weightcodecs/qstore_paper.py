@@ -1,9 +1,9 @@
 """QStore's conditional stream as its authors lay it out (release 64927e6, file all_original.bin, one tensor).
 
-Layout: number of groups u32 · ndim u8 and dimensions u32 · number of rows u32 · the group of each row u32 · the groups
-in the order of their scales' bit patterns, each as `kernels.scale_cells` says. Our Huffman coder takes the place
-of Huff0; scales are stored beside this by the codec. A tensor of another shape than two dimensions, which the
-authors leave out, is coded by the rows that its scales make.
+Layout: number of groups u32 · ndim u8 and dimensions u32 · number of rows u32 · the group of each row u32 ·
+the groups in the order of their scales' bit patterns, each as `kernels.scale_cells` says. Our Huffman coder
+takes the place of Huff0; scales are stored beside this by the codec. A tensor of another shape than two
+dimensions, which the authors leave out, is coded by the rows that its scales make.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ def encode_cells(values: Words, given: Given, shape: tuple[int, ...]) -> Pieces:
     """Code flat 16-bit patterns, not empty."""
     patterns, groups = np.unique(given.scales.view(np.uint32), return_inverse=True)
     rows = given.scales.size
-    head = struct.pack(f"<IB{len(shape)}II", patterns.size, len(shape), *(d & 0xFFFFFFFF for d in shape), rows)
+    head = struct.pack(
+        f"<IB{len(shape)}II", patterns.size, len(shape), *(d & 0xFFFFFFFF for d in shape), rows
+    )
     pieces: Pieces = [head, groups.astype("<u4").view(np.uint8)]
     scratch = np.empty(CHUNK + 64, np.uint8)
     for group in range(patterns.size):

@@ -12,7 +12,6 @@ through float16 first. Both can turn a tie; nothing here expects a code to be re
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from numpy.typing import DTypeLike, NDArray
 from .errors import UnsupportedFormatError
 from .formats import FloatFormat, format_of
 from .kernels.absmax import quantise_int8_groups, quantise_nf4_groups
+from .pair import Quantised
 
 __all__ = [
     "BLOCK",
@@ -60,24 +60,6 @@ _TOLERANCE = 2.0**-20
 _QUANTISABLE = ("float16", "bfloat16", "float32")
 
 
-@dataclass(frozen=True, slots=True)
-class Quantised:
-    """A quantised tensor.
-
-    Attributes:
-        codes: int8 of the tensor's shape (INT8), or uint8 (⌈n / 2⌉,), two codes to a byte (NF4).
-        scales: float32, the largest magnitude of each row (rows,) or block (⌈n / 64⌉,); None if not known.
-    """
-
-    codes: Array
-    scales: Scales | None
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of codes and scales."""
-        return self.codes.nbytes + (0 if self.scales is None else self.scales.nbytes)
-
-
 def quantisable(format: FloatFormat) -> str | None:
     """Return why a format cannot be quantised here, or None if it can."""
     return None if format.name in _QUANTISABLE else f"the quantisers take {', '.join(_QUANTISABLE)}"
@@ -92,8 +74,8 @@ def quantise_int8(values: Array) -> Quantised:
     """Quantise to INT8, one scale a row.
 
     Args:
-        values: float16, bfloat16 or float32, any shape. NaN gets code 0; a row with an infinity has an infinite
-            scale and codes 0, a row of zeros scale 0 and codes 0.
+        values: float16, bfloat16 or float32, any shape. NaN gets code 0; a row with an infinity has an
+            infinite scale and codes 0, a row of zeros scale 0 and codes 0.
 
     Raises:
         UnsupportedFormatError: another dtype.
@@ -102,11 +84,10 @@ def quantise_int8(values: Array) -> Quantised:
     rows = values.shape[0] if values.ndim > 1 else 1
     group = row_size(values.shape)
     codes, scales = np.zeros(flat.size, np.int8), np.zeros(rows, np.float32)
-    if flat.size:
-        step = max(_PIECE // group, 1)
-        for row in range(0, rows, step):
-            part = slice(row * group, (row + step) * group)
-            quantise_int8_groups(flat[part].astype(np.float32), group, codes[part], scales[row : row + step])
+    step = max(_PIECE // max(group, 1), 1)
+    for row in range(0, rows if flat.size else 0, step):
+        part = slice(row * group, (row + step) * group)
+        quantise_int8_groups(_wide(flat[part]), group, codes[part], scales[row : row + step])
     return Quantised(codes.reshape(values.shape), scales)
 
 
@@ -145,7 +126,7 @@ def quantise_nf4(values: Array) -> Quantised:
     for start in range(0, flat.size, _PIECE):
         part = slice(start, start + _PIECE)
         blocks = scales[start // BLOCK : (start + _PIECE) // BLOCK]
-        quantise_nf4_groups(flat[part].astype(np.float32), BLOCK, _MIDPOINTS, codes[part], blocks)
+        quantise_nf4_groups(_wide(flat[part]), BLOCK, _MIDPOINTS, codes[part], blocks)
     return Quantised(pack_nibbles(codes), scales)
 
 
@@ -196,6 +177,11 @@ def code_intervals(levels: int, slack: float = 0.0) -> tuple[NDArray[np.float64]
     edges = np.concatenate([[-1.0], _MIDPOINTS.astype(np.float64), [1.0]])
     margin = np.diff(edges) * slack + _TOLERANCE
     return edges[:-1] - margin, edges[1:] + margin
+
+
+def _wide(part: Array) -> Array:
+    with np.errstate(invalid="ignore"):  # signalling NaNs
+        return part.astype(np.float32)
 
 
 def _flat(values: Array) -> Array:

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from weightcodecs import Codec, FloatFormat
+from weightcodecs import FORMATS, Codec, FloatFormat, PairCodec, format_of
+from weightcodecs.quantise import quantise_int8, quantise_nf4
 
 Array = NDArray[Any]
 
@@ -143,6 +144,38 @@ def references(codec: Codec, values: Array) -> dict[str, Array]:
     return {"reference": base_of(values)} if codec.needs_reference else {}
 
 
+def small_pairs(codec: PairCodec) -> Iterator[tuple[str, Array, Array, Array | None]]:
+    """Yield (what, high, low, scales): pairs of our quantisers, of others, without scales, odd and empty."""
+    for name in ("bfloat16", "float16", "float32"):
+        format = FORMATS[name]
+        for quantise in (quantise_int8, quantise_nf4):
+            if codec.unsupported_pair(format, format_of(quantise(np.zeros(2, format.dtype)).codes)):
+                continue
+            mixed = weights(format, 12 * 75, 2).reshape(12, 75)
+            special = mixed.copy()
+            special[::3, ::7] = random_bits(format, special[::3, ::7].size, 3).reshape(4, 11)
+            special[1], special[4] = 0, np.inf
+            special[7] = -special[1]  # negative zeros
+            sparse = mixed.copy()
+            sparse.reshape(-1)[np.arange(mixed.size) % 3 > 0] = 0
+            shapes = [(), (1,), (7,), (0, 5), (3, 0), (1, 130), (130, 1), (2, 3, 11)]
+            arrays = [("weights", mixed), ("special", special), ("sparse", sparse)]
+            arrays += [(f"shape {s}", weights(format, int(np.prod(s)), 4).reshape(s)) for s in shapes]
+            for what, high in arrays:
+                with np.errstate(invalid="ignore"):
+                    made = quantise(high)
+                what = f"{name} {quantise.__name__} {what}"
+                yield what, high, made.codes, made.scales
+                if "shape" in what or made.scales is None:
+                    continue
+                yield f"{what}, no scales", high, made.codes, None
+                low = np.random.default_rng(5).integers(0, 256, made.codes.size).astype(np.uint8)
+                low = low.view(made.codes.dtype).reshape(made.codes.shape)
+                yield f"{what}, random codes", high, low, made.scales
+                odd = np.array([0, -1, np.nan, np.inf, 1e-45, 3e38, 1], np.float32)
+                yield f"{what}, odd scales", high, made.codes, np.resize(odd, made.scales.shape)
+
+
 def refused(codec: Codec, format: FloatFormat) -> bool:
     """Whether the codec says that it does not take the format."""
     return codec.unsupported(format) is not None
@@ -165,6 +198,9 @@ def assert_faithful(codec: Codec, format: FloatFormat, values: Array, decoded: A
     )
     assert np.isfinite(wide).all(), f"{what}: a non-finite value changed"
     assert np.isfinite(wide_back).all(), f"{what}: a finite value became non-finite"
-    allowed = np.maximum(np.longdouble(bound.absolute), np.longdouble(bound.relative) * np.abs(wide))
+    with np.errstate(invalid="ignore"):  # signalling NaNs
+        every = np.abs(bits(values).view(format.dtype).astype(np.float64))
+    judged = bound.of(float(every[np.isfinite(every)].max(initial=0.0)))
+    allowed = np.maximum(np.longdouble(judged.absolute), np.longdouble(judged.relative) * np.abs(wide))
     beyond = np.abs(wide_back - wide) > allowed
     assert not beyond.any(), f"{what}: {flat[beyond][:3]} came back as {back[beyond][:3]}, bound {bound}"

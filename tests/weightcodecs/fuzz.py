@@ -29,12 +29,13 @@ import xxhash
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from configurations import TRUSTING, configurations
-from corpus import base_of, random_bits, references, refused, weights
+from configurations import TRUSTING, configurations, pair_configurations
+from corpus import base_of, random_bits, references, refused, small_pairs, weights
 
 import weightcodecs
-from weightcodecs import FORMATS, CorruptBlobError, WeightCodecsError, WrongReferenceError
-from weightcodecs.blob import MAGIC, BlobInfo, parse_blob, seal, varint
+from weightcodecs import FORMATS, CorruptBlobError, FloatFormat, WeightCodecsError, WrongReferenceError
+from weightcodecs.blob import MAGIC, BlobInfo, parse_blob, read_varint, seal, varint
+from weightcodecs.pair import description_digest
 
 Generator = np.random.Generator
 
@@ -80,6 +81,13 @@ def seeds(codec_name: str | None) -> list[Seed]:
                 blob = bytes(codec.encode(values, **extra))
                 codec.decode(blob, **extra)  # compiles what there is to compile
                 made.append(Seed(f"{name} {format.name}{list(values.shape)}", blob, parse_blob(blob), extra))
+    for name, pair_codec in pair_configurations():
+        if codec_name not in (None, pair_codec.name):
+            continue
+        for what, high, low, scales in small_pairs(pair_codec):
+            blob = bytes(pair_codec.encode_pair(high, low, scales=scales))
+            pair_codec.decode_pair(blob)
+            made.append(Seed(f"{name} {what}", blob, parse_blob(blob), {}))
     return made
 
 
@@ -153,6 +161,19 @@ def resealed(body: bytes, footer_length: int) -> bytes:
     return body + length + xxhash.xxh3_64(body + length).digest()[::-1] + MAGIC
 
 
+def resealed_pair(
+    codec: str, version: int, format: FloatFormat, shape: tuple[int, ...], parameters: bytes, payload: bytes
+) -> bytes:
+    """Return a pair blob's parameters with right digests, as far as they can be read."""
+    said = parameters[:-8]
+    try:
+        length, at = read_varint(said, 0)
+    except CorruptBlobError:
+        return parameters
+    said = said[:at] + xxhash.xxh3_64(payload[:length]).digest() + said[at + 8 :]
+    return said + description_digest(codec, version, format, shape, said)
+
+
 def mutated_blob(rng: Generator, seed: Seed, others: list[Seed]) -> bytes:
     """Return a damaged blob with a right checksum."""
     info = seed.info
@@ -186,6 +207,8 @@ def mutated_blob(rng: Generator, seed: Seed, others: list[Seed]) -> bytes:
             case _:
                 body = mutated_bytes(rng, seed.blob[:-14], payloads)
                 return resealed(body, int(rng.choice([len(body), *range(60)])))
+    if codec in {own.name for _, own in pair_configurations()}:
+        parameters = resealed_pair(codec, version, format, shape, parameters, payload)
     return bytes(
         seal(
             io.BytesIO(payload),

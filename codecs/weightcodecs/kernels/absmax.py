@@ -1,10 +1,11 @@
-"""Absmax quantisation of groups of float32 values: 8-bit codes on a uniform grid, 4-bit codes on NF4's levels.
+"""Absmax quantisation of groups of float32 values: 8-bit codes on a uniform grid, 4-bit codes on NF4's
+levels.
 
-INT8: LLM.int8() (Dettmers et al., 2022), as its row kernel computes it: q = rint(w·(127/a)) in float32, ties to
-even, a the largest magnitude of the group; NaN counts for nothing and gets code 0, and under a = 0 or infinity
-every code is 0 (finite w·0 = 0, and NaN converts to 0). Where 127/a overflows (a < 2^-121) we divide in
-float64, while the original would make ±127 of everything. NF4: QLoRA (Dettmers et al., 2023): the code is the
-number of midpoints between neighbouring levels that are not above w/a; a group of zeros has code 7.
+INT8: LLM.int8() (Dettmers et al., 2022), as its row kernel computes it: q = rint(w·(127/a)) in float32, ties
+to even, a the largest magnitude of the group; NaN counts for nothing and gets code 0, and under a = 0 or
+infinity every code is 0 (finite w·0 = 0, and NaN converts to 0). Where 127/a overflows (a < 2^-121) we divide
+in float64, while the original would make ±127 of everything. NF4: QLoRA (Dettmers et al., 2023): the code is
+the number of midpoints between neighbouring levels that are not above w/a; a group of zeros has code 7.
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
 """A float given its quantised code: its place among the floats that have that code. Source: ours, after the
-observation of QStore (PVLDB 19(3), 2026) that floats with one code under one scale lie in one narrow interval.
+observation of QStore (PVLDB 19(3), 2026) that floats with one code under one scale lie in one narrow
+interval.
 
-A quantiser's code c says that w/a lies in an interval [lower, upper] (a is the scale). Cut the line into cells
-of the width W = 2^(x − bias), a power of two: cell g ≥ 0 is [g·W, (g+1)·W), and cell −1−g the same for
-negative numbers, −0.0 included. W is the spacing of floats at the interval's outer end, or the smallest
-power of two above it for which the interval has at most 255 cells. Then
+A quantiser's code c says that w/a lies in an interval [lower, upper] (a is the scale). Cut the line into
+cells of the width W = 2^(x − bias), a power of two: cell g ≥ 0 is [g·W, (g+1)·W), and cell −1−g the same for
+negative numbers, −0.0 included. W is the spacing of floats at the interval's outer end, or the smallest power
+of two above it for which the interval has at most 255 cells. Then
 
 * a cell is as likely as any other of its interval, near enough: `uniform_code` codes which one it is;
 * with L the bit length of g ≥ 1, a cell holds 2^r floats, r = mantissa + 1 − max(L, 2 − x): as they are
@@ -27,14 +28,16 @@ from .jit import kernel
 from .unaligned import bit_length, load64
 from .uniform_code import MAX_RANGE, pack_uniform, unpack_uniform, write_bits
 
-__all__ = ["bin_cells", "decode_ranks", "encode_ranks", "reach"]
+__all__ = ["bin_cells", "decode_ranks", "encode_ranks"]
 
 _ONE, _SEVEN = np.uint64(1), np.uint64(7)
 _FAR = 4096  # as x: a cell wider than any float
 
 
 @kernel
-def bin_cells(scale: Any, lower: Any, upper: Any, mantissa: Any, bias: Any, first: Any, ranges: Any, unit: Any) -> Any:
+def bin_cells(
+    scale: Any, lower: Any, upper: Any, mantissa: Any, bias: Any, first: Any, ranges: Any, unit: Any
+) -> Any:
     """Fill the table of one scale.
 
     Args:
@@ -60,7 +63,7 @@ def bin_cells(scale: Any, lower: Any, upper: Any, mantissa: Any, bias: Any, firs
         # The spacing of floats with the exponent of the outer end, not below that of subnormal numbers.
         power[code] = min(max((exponent[code] >> 52) - 1023, 1 - bias), bias)
         exponent[code] = (1023 + mantissa - power[code]) << 52
-    # The end nearer to zero begins with the first float that is not nearer: its magnitude is rounded up to one.
+    # The end nearer to zero begins with the first float that is not nearer: round up to one.
     inner = np.empty(lower.size, np.float64)
     for code in range(lower.size):
         inner[code] = max(max(lower[code], -upper[code]), 0.0) * size
@@ -68,7 +71,8 @@ def bin_cells(scale: Any, lower: Any, upper: Any, mantissa: Any, bias: Any, firs
     spare = (1 << (52 - mantissa)) - 1
     for code in range(lower.size):
         nearest[code] = (nearest[code] + spare) & ~spare
-    limit = np.float64(4 << mantissa)
+    # Scales beyond the format's range reach further than its largest binade; no cell does.
+    limit = np.float64((2 << mantissa) - 1)
     for code in range(lower.size):
         far = np.int64(min(max(abs(lower[code]), abs(upper[code])) * size * top[code], limit))
         near = np.int64(min(inner[code] * top[code], limit))
@@ -80,17 +84,11 @@ def bin_cells(scale: Any, lower: Any, upper: Any, mantissa: Any, bias: Any, firs
             start = ~np.int64(min(-lower[code] * size * top[code], limit))
             stop = np.int64(min(upper[code] * size * top[code], limit))
         wide = np.int64(bit_length(np.uint64(stop - start)))
-        shift = max(wide - 8, 0)
+        shift: Any = max(wide - 8, 0)
         shift += (stop >> shift) - (start >> shift) >= MAX_RANGE
         first[code] = start >> shift
         ranges[code] = (stop >> shift) - (start >> shift) + 1
         unit[code] = power[code] - mantissa + shift + bias
-
-
-@kernel
-def reach(count: Any, bits: Any) -> Any:
-    """Return how many bytes the two streams of `count` floats of `bits` bits may take, slack included."""
-    return 4 * count + 64 + count * ((bits + 7) // 8) + 64
 
 
 @kernel
@@ -105,8 +103,8 @@ def encode_ranks(
         codes: uint8, of all elements, each below lower.size.
         scales: float32; element i has scales[i // group].
         lower, upper, mantissa, bias: see `bin_cells`; bits: of a pattern.
-        ranks: uint8 [n + 4·(groups in the span) + 80 at least, see `reach`], written: the cells' stream.
-        rest: uint8, as large, written: the bits inside cells.
+        ranks: uint8 (4·n + 16,) for n elements, written: the cells' stream.
+        rest: uint8 (n·bits / 8 + 16,), written: the bits inside cells.
         escapes: int64 (n,), written: the elements in no cell of their code.
         sizes: int64 (3,), written: bytes of ranks and rest, number of escapes.
     """
@@ -149,13 +147,11 @@ def encode_ranks(
                 significand = np.uint64(0)
             values[i - at_element] = rank
             ranges[i - at_element] = table[code]
-            count = np.int64(0)
+            count = np.int64(bits - 1 if scale != 0 else 0)
+            inner = magnitude
             if cell > 0:
                 count = mantissa + 1 - max(np.int64(bit_length(np.uint64(cell))), 2 - unit[code])
                 inner = significand & ((_ONE << np.uint64(count)) - _ONE)
-            else:
-                count = bits - 1 if scale != 0 else 0
-                inner = magnitude
             rest_at, rest_held, rest_filled = write_bits(
                 rest, rest_at, rest_held, rest_filled, inner, np.uint64(count)
             )

@@ -1,10 +1,11 @@
 """QStore's cells: 16-bit values grouped by row scale and code, two byte streams a cell (PVLDB 19(3), 2026).
 
-The layout of a group is the release's: for each of the 256 codes (by bit pattern) and both streams (high bytes,
-low bytes) a record of u32 original size, u8 type, u32 meta, and the stream's payload behind it. Type 0 is raw,
-1 Huffman (a payload of one byte is a run), meta being the payload's size; 2 is a stream of more than 131,072 bytes,
-meta being the number of its chunks, each u8 type, u32 original size, u32 coded size and payload. The Huffman
-payload is `plane_chunk`'s without its method byte instead of Huff0's: as large to a few bytes.
+The layout of a group is the release's: for each of the 256 codes (by bit pattern) and both streams (high
+bytes, low bytes) a record of u32 original size, u8 type, u32 meta, and the stream's payload behind it. Type 0
+is raw, 1 Huffman (a payload of one byte is a run), meta being the payload's size; 2 is a stream of more than
+131,072 bytes, meta being the number of its chunks, each u8 type, u32 original size, u32 coded size and
+payload. The Huffman payload is `plane_chunk`'s without its method byte instead of Huff0's: as large to a few
+bytes.
 """
 
 from __future__ import annotations
@@ -93,7 +94,9 @@ def encode_group(values: Any, codes: Any, rows: Any, columns: Any, out: Any, at:
 
 
 @kernel
-def _decode_piece(stream: Any, at: Any, kind: Any, coded: Any, plane: Any, start: Any, size: Any, scratch: Any) -> Any:
+def _decode_piece(
+    stream: Any, at: Any, kind: Any, coded: Any, plane: Any, start: Any, size: Any, scratch: Any
+) -> Any:
     """Decode one stream of at most CHUNK bytes; False if it is not one."""
     if kind == 0:
         if coded != size:

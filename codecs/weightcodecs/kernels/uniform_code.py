@@ -19,7 +19,14 @@ from numpy.typing import NDArray
 from .jit import kernel
 from .unaligned import bit_length, load64, store64
 
-__all__ = ["MAX_RANGE", "RECIPROCALS", "pack_uniform", "pack_uniform_reference", "unpack_uniform", "write_bits"]
+__all__ = [
+    "MAX_RANGE",
+    "RECIPROCALS",
+    "pack_uniform",
+    "pack_uniform_reference",
+    "unpack_uniform",
+    "write_bits",
+]
 
 MAX_RANGE = 255
 _SHIFT = np.uint64(40)
@@ -83,7 +90,9 @@ def _read(stream: Any, position: Any, last: Any, total: Any) -> Any:
 
 
 @kernel
-def unpack_uniform(stream: Any, position: Any, last: Any, ranges: Any, values: Any, size: Any, inverse: Any) -> Any:
+def unpack_uniform(
+    stream: Any, position: Any, last: Any, ranges: Any, values: Any, size: Any, inverse: Any
+) -> Any:
     """Decode into `values[:size]`; safe on any bits.
 
     Args:

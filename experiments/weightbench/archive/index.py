@@ -172,7 +172,10 @@ def index_bytes(index: Index) -> bytes:
     }
     text = {
         "about": dict(index.about),
-        "bounds": {f: [b.absolute.hex(), b.relative.hex()] for f, b in index.bounds.items()},
+        "bounds": {
+            f: [b.absolute.hex(), b.relative.hex(), *([b.of_max.hex()] if b.of_max else [])]
+            for f, b in index.bounds.items()
+        },
         # The name in the file where it is not the key; see `Model.tensors`.
         "tensors": [
             [key, info.format, list(info.shape), *([info.name] if info.name != key else [])]

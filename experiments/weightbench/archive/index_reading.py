@@ -119,12 +119,12 @@ def _parts(data: bytes) -> tuple[dict[str, Any], dict[str, Numbers], NDArray[np.
 def _bounds(value: Any) -> dict[str, ErrorBound]:
     _check(isinstance(value, dict) and set(value) <= set(FORMATS), "its error bounds")
     bounds = {}
-    for (absolute, relative), format in zip(_rows([*value.values()], _text, _text), value, strict=True):
+    for row, format in zip(_rows([*value.values()], _text, _text, _text, optional=1), value, strict=True):
         try:
-            bound = ErrorBound(float.fromhex(absolute), float.fromhex(relative))
+            bound = ErrorBound(*map(float.fromhex, row))
         except (ValueError, OverflowError):
             raise CorruptArchiveError("the archive's index is not sound: an error bound") from None
-        _check(bound.absolute >= 0 and bound.relative >= 0, "an error bound")
+        _check(min(bound.absolute, bound.relative, bound.of_max) >= 0, "an error bound")
         bounds[format] = bound
     return bounds
 

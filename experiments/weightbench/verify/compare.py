@@ -56,7 +56,9 @@ def check(
     if bound.lossless and same_bits(x, y):
         finite = UnitVerdict(key, format.name, bound, x.size, bit_exact=True, exact_values=x.size)
         return finite, Moments()
-    tally = _Tally(key, round, format, bound)
+    # A bound that follows the data is judged by the largest magnitude of this very unit.
+    judged = bound.of(_largest(x)) if bound.of_max else bound
+    tally = _Tally(key, round, format, judged, bound)
     for start in range(0, x.size, _BLOCK):
         tally.add(start, x[start : start + _BLOCK], y[start : start + _BLOCK])
     return tally.verdict(), tally.moments
@@ -81,11 +83,21 @@ def _native(array: Array, format: FloatFormat) -> Array:
     return np.ascontiguousarray(array, dtype=format.dtype).reshape(-1)
 
 
+def _largest(x: Array) -> float:
+    """Return the largest finite magnitude of a flat array, 0 if there is none."""
+    largest = 0.0
+    for start in range(0, x.size, _BLOCK):
+        wide = np.abs(x[start : start + _BLOCK].astype(np.float64))
+        largest = max(largest, float(wide[np.isfinite(wide)].max(initial=0.0)))
+    return largest
+
+
 def _text(bound: ErrorBound) -> str:
     if bound.lossless:
         return "lossless"
     parts = [f"{bound.absolute:.6g}"] if bound.absolute else []
     parts += [f"{bound.relative:.6g}·|original|"] if bound.relative else []
+    parts += [f"{bound.of_max:.6g}·max|original|"] if bound.of_max else []
     return "error ≤ " + (f"max({', '.join(parts)})" if len(parts) > 1 else parts[0])
 
 
@@ -95,6 +107,7 @@ class _Tally:
     round: int
     format: FloatFormat
     bound: ErrorBound
+    promised: ErrorBound
     values: int = 0
     exact: int = 0
     beyond: int = 0
@@ -201,7 +214,7 @@ class _Tally:
                 values = [str(array[at]) for array in (x, y)]
                 self.broken = Violation(
                     self.key, kind, self.round, start + at, values[0], values[1], bits[0], bits[1],
-                    _text(self.bound),
+                    _text(self.promised),
                 )  # fmt: skip
                 return
 
@@ -212,7 +225,7 @@ class _Tally:
         return UnitVerdict(
             self.key,
             self.format.name,
-            self.bound,
+            self.promised,
             self.values,
             bit_exact=self.exact == self.values,
             exact_values=self.exact,

@@ -92,7 +92,11 @@ class Verifier:
             bit_exact=all(u.bit_exact for u in units + varied),
             repeatable=self._repeatable,
             bounds={
-                u.format: {"absolute": u.bound.absolute, "relative": u.bound.relative}
+                u.format: {
+                    "absolute": u.bound.absolute,
+                    "relative": u.bound.relative,
+                    **({"of_max": u.bound.of_max} if u.bound.of_max else {}),
+                }
                 for u in sorted(units, key=lambda u: u.format)
             },
             units=len(units),
