@@ -52,7 +52,7 @@ def stream_sizes(histograms, lengths, sizes):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _encode_tail(plane, first, last, entries, stream, at, pending, filled):  # type: ignore[no-untyped-def]
+def close_stream(plane, first, last, entries, stream, at, pending, filled):  # type: ignore[no-untyped-def]
     """Code ``plane[first:last]`` from its end and close the stream, never writing beyond its last byte."""
     for back in range(last - first):
         entry = entries[np.uint64(plane[last - 1 - back])]
@@ -113,5 +113,5 @@ def encode_streams(plane, start, size, entries, stream, at, sizes):  # type: ign
             filled0 &= _W7
             filled1 &= _W7
         done = _BATCH * rounds
-        _encode_tail(plane, end0 - quarter, end0 - done, entries, stream, at0, pending0, filled0)
-        _encode_tail(plane, end0, end1 - done, entries, stream, at1, pending1, filled1)
+        close_stream(plane, end0 - quarter, end0 - done, entries, stream, at0, pending0, filled0)
+        close_stream(plane, end0, end1 - done, entries, stream, at1, pending1, filled1)

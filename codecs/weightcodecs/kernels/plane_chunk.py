@@ -28,6 +28,7 @@ from weightcodecs.kernels.histogram import SEGMENTS, add_segments, looks_incompr
 from weightcodecs.kernels.huffman_code import MAX_CODE_BITS, canonical_codes, code_lengths
 from weightcodecs.kernels.huffman_decode import TABLE_SIZE, decode_streams, decoding_table
 from weightcodecs.kernels.huffman_encode import encode_streams, encoding_table, stream_sizes
+from weightcodecs.kernels.huffman_pairs import encode_pairs, pair_histograms, pair_numbers
 from weightcodecs.kernels.jit import kernel
 from weightcodecs.kernels.run_length import decode_runs, encode_runs, long_runs, run_end, runs_size
 from weightcodecs.kernels.unaligned import copy_bytes, fill_bytes
@@ -81,7 +82,12 @@ def encode_chunk(plane, start, size, stream, at, allowed):  # type: ignore[no-un
     if allowed & (ALLOW_RUNS | ALLOW_HUFFMAN | ALLOW_ANS) == 0 or looks_incompressible(plane, start, size):
         return _store_raw(plane, start, size, stream, at)
     histograms = np.empty((SEGMENTS, 256), np.uint32)
-    segment_histograms(plane, start, size, histograms)
+    pairs = np.empty(size // 8, np.uint64)
+    window = pair_numbers(plane, start, size, pairs)
+    if window >= 0:
+        pair_histograms(pairs, size, window, histograms)
+    else:
+        segment_histograms(plane, start, size, histograms)
     counts = np.empty(256, np.int64)
     add_segments(histograms, counts)
     lengths = np.empty(256, np.uint8)
@@ -130,7 +136,10 @@ def encode_chunk(plane, start, size, stream, at, allowed):  # type: ignore[no-un
         canonical_codes(lengths, codes)
         entries = np.empty(256, np.uint64)
         encoding_table(lengths, codes, entries)
-        encode_streams(plane, start, size, entries, stream, out + table_bytes, sizes)
+        if window >= 0:
+            encode_pairs(plane, start, size, pairs, window, entries, stream, out + table_bytes, sizes)
+        else:
+            encode_streams(plane, start, size, entries, stream, out + table_bytes, sizes)
     elif method == ANS:
         # The size was an estimate, some bytes off at most; what does not fit is stored raw.
         room = size - 3 * width - table_bytes
