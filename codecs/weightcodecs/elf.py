@@ -13,8 +13,8 @@ release does (interleaved, exceptions taken out, 32-bit positions, its guards, �
 keep fewer bits for an error bound of the user's choice, and can end in an entropy stage, which the papers'
 framework runs afterwards (zstd-3) and which gains more on planes.
 
-Format of a payload, fast: bit planes (rest_bytes) · byte planes, high first (each as it is, or as a zstd
-frame if that is smaller; one plane for codes of fewer than 8 bits, or none) · exception list. Paper: codes,
+Format of a payload, fast: bit planes (rest_bytes) · byte planes, high first (each as it is, or coded
+if that is smaller; one plane for codes of fewer than 8 bits, or none) · exception list. Paper: codes,
 most significant bit first · positions i32 · values.
 """
 
@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 
 from .blob import BlobBuffer, BlobInfo, byte_view, read_varint, varint
 from .codec import EXACT, Array, ArrayCodec, Encoded, ErrorBound, new_array
+from .entropy import decode_into, encode_bound, encode_into
 from .errors import ConfigError, CorruptBlobError
 from .exceptions import exceptions_nbytes, pack_exceptions, restore_exceptions
 from .formats import FloatFormat
@@ -40,7 +41,8 @@ __all__ = ["Elf"]
 
 # The release compares a float with 0.9999999f, which is exactly 1 − 2^−23.
 _PAPER_GUARD = {"float16": 0.999, "float32": 1 - 2.0**-23, "float64": 0.99999999999}
-_PLANES, _PAPER = 0, 1
+_PLANES, _PAPER, _CODED = 0, 1, 2
+_OURS = 0  # in the place of a zstd level, of which none is 0 here
 _MAX_EXPANSION = (128 << 10) // 4  # of a zstd frame: a block of 128 KiB in 4 bytes
 _MIN_WINDOW = 1 << 10
 
@@ -56,17 +58,18 @@ class Elf(ArrayCodec):
 
     Attributes:
         variant: "fast" (ours) or "paper" (the authors' packing; bounds and widths are the format's own).
-        entropy: final stage over each byte plane: "none", or "zstd". Only with variant "fast".
+        entropy: final stage over each byte plane: "auto" (ours: Huffman, ANS or runs, chunk by chunk),
+            "zstd", or "none". Only with variant "fast".
         error_bound_absolute: largest |decoded − original| wanted; None for the format's own bound. A larger
             one keeps fewer bits. Only with variant "fast".
         widen_bfloat16: take bfloat16 too, as float32. Refused otherwise: 24 bits would replace 16, unless a
             coarse bound or the entropy stage wins them back.
-        level: zstd level of the entropy stage.
+        level: of entropy "zstd".
     """
 
     name: ClassVar[str] = "elf"
     variant: Literal["fast", "paper"] = "fast"
-    entropy: Literal["none", "zstd"] = "zstd"
+    entropy: Literal["auto", "none", "zstd"] = "auto"
     error_bound_absolute: float | None = None
     widen_bfloat16: bool = False
     level: int = 1
@@ -121,9 +124,8 @@ class Elf(ArrayCodec):
         if self.variant == "paper":
             return _encode_paper(values, format, fraction)
         guard = 1 - 2.0 ** -(fraction + 1)
-        return _encode_fast(
-            values, wide, fraction, guard, self.level if self.entropy == "zstd" else None, threads
-        )
+        stage = None if self.entropy == "none" else _OURS if self.entropy == "auto" else self.level
+        return _encode_fast(values, wide, fraction, guard, stage, threads)
 
     def _decode(self, info: BlobInfo, reference: Array | None, out: Array | None, threads: int) -> Array:
         layout, fraction, exceptions, lengths = _parameters(info)
@@ -150,26 +152,26 @@ class Elf(ArrayCodec):
 
 
 def _encode_fast(
-    values: Array, wide: Array, fraction: int, guard: float, level: int | None, threads: int
+    values: Array, wide: Array, fraction: int, guard: float, stage: int | None, threads: int
 ) -> Encoded:
     width = (fraction + 1) // 8
     widths = [width]
-    if level is not None and width == 0:
+    if stage is not None and width == 0:
         widths.append(1)  # codes of fewer than 8 bits in a byte each, so that the entropy stage sees them
-    ways = (_encode_planes(values, wide, fraction, guard, width, level, threads) for width in widths)
+    ways = (_encode_planes(values, wide, fraction, guard, width, stage, threads) for width in widths)
     return min(ways, key=lambda encoded: encoded.nbytes)
 
 
 def _encode_planes(
-    values: Array, wide: Array, fraction: int, guard: float, width: int, level: int | None, threads: int
+    values: Array, wide: Array, fraction: int, guard: float, width: int, stage: int | None, threads: int
 ) -> Encoded:
     count, depth = values.size, plane_depth(fraction, width)
     rest_size = rest_bytes(count, depth)
-    capacity = rest_size + width * count
+    capacity = rest_size + width * (encode_bound(count) if stage == _OURS else count)
     buffer = BlobBuffer(capacity + exceptions_nbytes(count, count, values.itemsize))
     rest = buffer.array[:rest_size]
     # With an entropy stage the planes are written aside first.
-    if level is None:
+    if stage is None:
         planes = buffer.array[rest_size:capacity].reshape(width, count)
     else:
         planes = np.empty((width, count), np.uint8)
@@ -180,8 +182,10 @@ def _encode_planes(
 
     exceptions = sum(map_threads(work, spans(count, threads, BLOCK), threads))
     lengths = [count] * width
-    if level is not None:
-        coded = map_threads(lambda plane: _shortest(plane, level), planes, threads)
+    if stage == _OURS:
+        lengths = _code_planes(planes, buffer.array[rest_size:], threads)
+    elif stage is not None:
+        coded = map_threads(lambda plane: _shortest(plane, stage), planes, threads)
         lengths = [len(data) for data in coded]
         at = rest_size
         for data in coded:
@@ -193,8 +197,22 @@ def _encode_planes(
         size = exceptions_nbytes(count, exceptions, values.itemsize)
         pack_exceptions(values, outside, buffer.array[end : end + size])
         end += size
-    header = bytes((_PLANES, fraction)) + varint(exceptions) + b"".join(map(varint, lengths))
+    layout = _CODED if stage == _OURS else _PLANES
+    header = bytes((layout, fraction)) + varint(exceptions) + b"".join(map(varint, lengths))
     return Encoded(buffer.finish(end), header)
+
+
+def _code_planes(planes: NDArray[np.uint8], out: NDArray[np.uint8], threads: int) -> list[int]:
+    """Code planes one behind the other to the front of `out`, or keep them as they are; return lengths."""
+    lengths, at = [], 0
+    for plane in planes:
+        length = encode_into(plane, out[at:], threads=threads)
+        if length >= plane.size:
+            length = plane.size
+            out[at : at + length] = plane
+        lengths.append(length)
+        at += length
+    return lengths
 
 
 def _shortest(plane: NDArray[np.uint8], level: int) -> bytes | NDArray[np.uint8]:
@@ -214,9 +232,9 @@ def _parameters(info: BlobInfo) -> tuple[int, int, int, list[int]]:
     while at < len(data):
         length, at = read_varint(data, at)
         lengths.append(length)
-    planes = (fraction + 1) // 8 if layout == _PLANES else 0
-    short = layout == _PLANES and planes == 0 and len(lengths) == 1
-    if layout > _PAPER or (len(lengths) != planes and not short) or exceptions > info.count:
+    planes = (fraction + 1) // 8 if layout != _PAPER else 0
+    short = layout != _PAPER and planes == 0 and len(lengths) == 1
+    if layout > _CODED or (len(lengths) != planes and not short) or exceptions > info.count:
         raise CorruptBlobError("elf: the parameters do not add up")
     return layout, fraction, exceptions, lengths
 
@@ -243,7 +261,13 @@ def _planes(
         planes = np.empty((len(lengths), count), np.uint8)
 
         def work(plane: int) -> None:
-            _read_plane(info.payload[starts[plane] : starts[plane + 1]], planes[plane])
+            part = info.payload[starts[plane] : starts[plane + 1]]
+            if len(part) == count:
+                planes[plane] = np.frombuffer(part, np.uint8)
+            elif info.parameters[0] == _CODED:
+                decode_into(part, planes[plane])
+            else:
+                _read_frame(part, planes[plane])
 
         map_threads(work, range(len(lengths)), threads)
     if len(lengths) == 1 and fraction < 7 and int(planes.max()) >> (fraction + 1):
@@ -251,10 +275,7 @@ def _planes(
     return planes, rest, info.payload[len(info.payload) - listed :]
 
 
-def _read_plane(data: memoryview, plane: NDArray[np.uint8]) -> None:
-    if len(data) == plane.size:
-        plane[...] = np.frombuffer(data, np.uint8)
-        return
+def _read_frame(data: memoryview, plane: NDArray[np.uint8]) -> None:
     try:
         if zstandard.frame_content_size(data) != plane.size:
             raise CorruptBlobError("elf: a plane's frame does not say the array's length")

@@ -43,6 +43,7 @@ def _rows(codec: str, variant: str, formats: list[str], ours: bool, /, **config:
 
 
 ELF = ["float16", "float32", "float64"]
+COARSE: dict[str, Any] = {"widen_bfloat16": True, "error_bound_absolute": 2.0**-11}
 GOLDEN = [
     *_rows("identity", "raw", ALL, True),
     *_rows("zstd", "3", ["float32", "bfloat16", "bool"], False),
@@ -54,7 +55,7 @@ GOLDEN = [
     *_rows("cast", "e4m3fn", ["float64", "float32", "float16", "bfloat16"], True, to="float8_e4m3fn"),
     *_rows("elf", "planes", ELF, True, entropy="none"),
     *_rows("elf", "paper", ELF, True, variant="paper", entropy="none"),
-    *_rows("elf", "zstd", [*ELF, "bfloat16"], False, widen_bfloat16=True, error_bound_absolute=2.0**-11),
+    *_rows("elf", "zstd", [*ELF, "bfloat16"], False, entropy="zstd", **COARSE),
     *_rows("elf", "coarse", ELF, True, entropy="none", error_bound_absolute=2.0**-6),
 ]
 
