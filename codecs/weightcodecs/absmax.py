@@ -84,7 +84,8 @@ class _Absmax(ArrayCodec):
         reference: Array | None,
         threads: int,
     ) -> Encoded | None:
-        finite = np.isfinite(values)
+        with np.errstate(invalid="ignore"):  # signalling NaNs
+            finite = np.isfinite(values)
         whole = bool(finite.all())
         plain = values if whole else np.where(finite, values, values.dtype.type(0))
         made = self._quantised(plain.reshape(shape))

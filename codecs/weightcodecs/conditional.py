@@ -3,7 +3,7 @@
 Layout: mode (one byte), then
 
     RANKS   slack in 1/4 steps (one byte) · number of escapes (varint) ·
-            bytes of ranks and rest of each block of 65,536 elements (u32 each) · the blocks, ranks then rest ·
+            bytes of ranks and rest of each block of 65,536 elements (u32 each) · the blocks: ranks, rest ·
             escapes (exceptions.py) · eight zero bytes, so that kernels may load words
     PLANES  the byte planes of the tensor, high first, each a varint length and entropy.py's bytes: for codes
             that say little about the values
