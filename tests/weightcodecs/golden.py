@@ -57,6 +57,15 @@ GOLDEN = [
     *_rows("elf", "paper", ELF, True, variant="paper", entropy="none"),
     *_rows("elf", "zstd", [*ELF, "bfloat16"], False, entropy="zstd", **COARSE),
     *_rows("elf", "coarse", ELF, True, entropy="none", error_bound_absolute=2.0**-6),
+    *_rows("elf", "auto", [*ELF, "bfloat16"], True, **COARSE),
+    *_rows("zipnn", "fast", ["float32", "bfloat16", "float16", "float8_e4m3fn", "int32"], True),
+    *_rows("zipnn", "paper", ["float32", "bfloat16", "float16"], False, variant="paper"),
+    *_rows("zipnn_delta", "fast", ["float32", "bfloat16", "float16"], True),
+    *_rows("zipnn_delta", "paper", ["float32", "bfloat16"], False, variant="paper"),
+    *_rows("zipnn_lossy", "magnitude", ["float32", "float16", "float64"], True, factor=12),
+    *_rows("zipnn_lossy", "twos", ["float32"], True, factor=12, sign="twos_complement", rounding="truncate"),
+    *_rows("bitx", "fast", ["float32", "bfloat16", "float16", "float8_e4m3fn"], True),
+    *_rows("bitx", "paper", ["float32", "bfloat16", "float8_e4m3fn"], False, variant="paper"),
 ]
 
 
