@@ -5,7 +5,6 @@ rate of arithmetic coding" (arXiv 1311.2540); the spread over the states is that
 normalisation, which ends at a local optimum of the coded size, and the layout are ours.
 """
 
-# mypy: no-check-untyped-defs
 import numpy as np
 
 from weightcodecs.kernels.code_table import get_bits, put_bits, read_table, write_table

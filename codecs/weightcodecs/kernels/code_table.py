@@ -16,7 +16,6 @@ every symbol from the first to the last:
     1111 vvvv        the number itself
 """
 
-# mypy: no-check-untyped-defs
 import numpy as np
 
 from weightcodecs.kernels.jit import kernel

@@ -6,7 +6,6 @@ the four segments that the Huffman coder codes side by side, so the size of each
 before a bit is written. Source: ours; the several tables are folklore (FSE's histogram uses four).
 """
 
-# mypy: no-check-untyped-defs
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray

@@ -14,7 +14,6 @@ accumulator is a marker whose position tells how much has been consumed, as in z
 Terrell). The table and its construction are ours.
 """
 
-# mypy: no-check-untyped-defs
 import numpy as np
 
 from weightcodecs.kernels.huffman_code import MAX_CODE_BITS

@@ -6,7 +6,6 @@ number of 12 bits. Counting pairs takes half the increments, and coding pairs ha
 The streams are those of huffman_encode, bit for bit. Source: ours.
 """
 
-# mypy: no-check-untyped-defs
 import numpy as np
 
 from weightcodecs.kernels.histogram import SEGMENTS

@@ -17,7 +17,6 @@ A chunk is a method byte and
 How many bytes a chunk decodes to, and how many it has, the caller knows.
 """
 
-# mypy: no-check-untyped-defs
 import numpy as np
 
 from weightcodecs.kernels.ans_code import normalise, read_frequencies, write_frequencies

@@ -3,7 +3,6 @@
 A run is its byte followed by its length as a varint (seven bits a byte, lowest first, high bit: more follow).
 """
 
-# mypy: no-check-untyped-defs
 from itertools import groupby
 
 import numpy as np
