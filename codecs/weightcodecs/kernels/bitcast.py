@@ -1,7 +1,7 @@
-"""The bits of one float as an integer and back, inside a kernel.
+"""What kernels say to LLVM that Python has no words for: a float's bits as an integer, and narrow shifts.
 
-NumPy's way, a second array over the same memory, sends every value through memory and keeps the loops before
-and after from being one.
+NumPy's way to a float's bits, a second array over the same memory, sends every value through memory and keeps
+the loops before and after from being one.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-__all__ = ["float_bits", "float_of"]
+__all__ = ["float_bits", "float_of", "shift_within"]
 
 _FLOATS = {types.uint32: types.float32, types.uint64: types.float64}
 _LLVM = {
@@ -33,6 +33,20 @@ def float_of(typing_context: Any, bits: Any) -> Any:
 def float_bits(typing_context: Any, value: Any) -> Any:
     """Return the bit pattern of a float32 or float64 as uint32 or uint64."""
     return _bitcast(value, {float_: bits for bits, float_ in _FLOATS.items()}[value])
+
+
+@intrinsic  # type: ignore[misc]
+def shift_within(typing_context: Any, shift: Any) -> Any:
+    """Return an unsigned `shift`, less than the bits of its own type, in a way that shows that it is less.
+
+    Numba shifts in 64 bits. LLVM narrows that to the type of the arrays, which makes loops over bytes and
+    16-bit words two to five times as fast, only if it knows that no shift is wider than that type.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.and_(arguments[0], ir.Constant(ir.IntType(shift.bitwidth), shift.bitwidth - 1))
+
+    return shift(shift), generate
 
 
 def _bitcast(source: Any, target: Any) -> Any:

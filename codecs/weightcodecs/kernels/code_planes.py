@@ -2,15 +2,14 @@
 
 The loops run over slices from their first element, and every constant has the arrays' own type: an index that
 might be negative, or one wider operand, keeps LLVM from vectorising them. Arrays that are one memory seen as
-two types (low and low_words) come in twice for the same reason. Shifts are masked with the width of a code
-less one, which changes none of them: Numba computes in 64 bits, and LLVM narrows that to the width of the
-arrays (two to five times as fast) only where it knows that no shift exceeds it.
+two types (low and low_words) come in twice for the same reason.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from .bitcast import shift_within
 from .jit import kernel
 
 __all__ = ["join_codes", "split_codes"]
@@ -40,7 +39,7 @@ def split_codes(codes, planes, column, count, rest, depth, low, low_words):  # t
 @kernel
 def _take_three(codes, shift, a, b, c):  # type: ignore[no-untyped-def]
     eight, sixteen = codes.dtype.type(8), codes.dtype.type(16)
-    known = codes.dtype.type(shift & codes.dtype.type(codes.itemsize * 8 - 1))
+    known = shift_within(shift)
     for i in range(a.size):
         code = codes.dtype.type(codes[i] >> known)
         a[i] = np.uint8(code >> sixteen)
@@ -50,7 +49,7 @@ def _take_three(codes, shift, a, b, c):  # type: ignore[no-untyped-def]
 
 @kernel
 def _take_byte(codes, shift, plane):  # type: ignore[no-untyped-def]
-    known = codes.dtype.type(shift & codes.dtype.type(codes.itemsize * 8 - 1))
+    known = shift_within(shift)
     for i in range(plane.size):
         plane[i] = np.uint8(codes[i] >> known)
 
@@ -80,8 +79,7 @@ def join_codes(planes, column, count, rest, depth, codes, low, low_words):  # ty
     top = planes.shape[0] - 1
     if depth:
         lane = (count + 63) // 64
-        for j in range(8):
-            _scatter_bits(rest, lane, depth, np.uint64(j), low_words[j * lane : (j + 1) * lane])
+        _scatter_bits(rest, lane, depth, low_words)
         if top < 0:
             _put_byte(low[:count], codes)
         else:
@@ -103,44 +101,39 @@ def join_codes(planes, column, count, rest, depth, codes, low, low_words):  # ty
 
 
 @kernel
-def _scatter_bits(rest, lane, depth, position, low):  # type: ignore[no-untyped-def]
-    ones = np.uint64(0x0101010101010101)
-    done = 0
+def _scatter_bits(rest, lane, depth, low_words):  # type: ignore[no-untyped-def]
     if depth >= 3:
-        _put_bits(rest[:lane], rest[lane : 2 * lane], rest[2 * lane : 3 * lane], position, low)
-        done = 3
+        _put_bits(rest[:lane], rest[lane : 2 * lane], rest[2 * lane : 3 * lane], low_words)
+        first = 3
     else:
+        first = 0
+        low_words[: 8 * lane] = 0
+    for bit in range(first, depth):
+        _or_bit(rest[bit * lane : (bit + 1) * lane], np.uint64(bit), low_words)
+
+
+@kernel
+def _put_bits(a, b, c, low_words):  # type: ignore[no-untyped-def]
+    ones = np.uint64(0x0101010101010101)
+    for j in range(8):
+        position = np.uint64(j)
+        low = low_words[j * a.size : (j + 1) * a.size]
         for i in range(low.size):
-            low[i] = (rest[i] >> position) & ones
-        done = 1
-    while done < depth:
-        source = rest[done * lane : (done + 1) * lane]
-        bit = np.uint64(done)
-        if done + 1 < depth:
-            _or_bits(source, rest[(done + 1) * lane : (done + 2) * lane], position, bit, low)
-        else:
-            for i in range(low.size):
-                low[i] |= ((source[i] >> position) & ones) << bit
-        done += 2
+            low[i] = (
+                ((a[i] >> position) & ones)
+                | (((b[i] >> position) & ones) << np.uint64(1))
+                | (((c[i] >> position) & ones) << np.uint64(2))
+            )
 
 
 @kernel
-def _put_bits(a, b, c, position, low):  # type: ignore[no-untyped-def]
+def _or_bit(source, bit, low_words):  # type: ignore[no-untyped-def]
     ones = np.uint64(0x0101010101010101)
-    for i in range(low.size):
-        low[i] = (
-            ((a[i] >> position) & ones)
-            | (((b[i] >> position) & ones) << np.uint64(1))
-            | (((c[i] >> position) & ones) << np.uint64(2))
-        )
-
-
-@kernel
-def _or_bits(a, b, position, bit, low):  # type: ignore[no-untyped-def]
-    ones = np.uint64(0x0101010101010101)
-    for i in range(low.size):
-        pair = ((a[i] >> position) & ones) | (((b[i] >> position) & ones) << np.uint64(1))
-        low[i] |= pair << bit
+    for j in range(8):
+        position = np.uint64(j)
+        low = low_words[j * source.size : (j + 1) * source.size]
+        for i in range(low.size):
+            low[i] |= ((source[i] >> position) & ones) << bit
 
 
 @kernel
@@ -151,7 +144,7 @@ def _put_byte(plane, codes):  # type: ignore[no-untyped-def]
 
 @kernel
 def _put_two(low, plane, shift, codes):  # type: ignore[no-untyped-def]
-    known = codes.dtype.type(shift & codes.dtype.type(codes.itemsize * 8 - 1))
+    known = shift_within(shift)
     for i in range(plane.size):
         codes[i] = codes.dtype.type(low[i]) | codes.dtype.type(codes.dtype.type(plane[i]) << known)
 
@@ -166,7 +159,7 @@ def _put_three(lowest, middle, highest, codes):  # type: ignore[no-untyped-def]
 
 @kernel
 def _or_byte(plane, shift, codes):  # type: ignore[no-untyped-def]
-    known = codes.dtype.type(shift & codes.dtype.type(codes.itemsize * 8 - 1))
+    known = shift_within(shift)
     for i in range(plane.size):
         codes[i] |= codes.dtype.type(codes.dtype.type(plane[i]) << known)
 
@@ -174,7 +167,7 @@ def _or_byte(plane, shift, codes):  # type: ignore[no-untyped-def]
 @kernel
 def _or_two(lower, upper, shift, codes):  # type: ignore[no-untyped-def]
     eight = codes.dtype.type(8)
-    known = codes.dtype.type(shift & codes.dtype.type(codes.itemsize * 8 - 1))
+    known = shift_within(shift)
     for i in range(lower.size):
         pair = codes.dtype.type(lower[i]) | codes.dtype.type(codes.dtype.type(upper[i]) << eight)
         codes[i] |= codes.dtype.type(pair << known)
