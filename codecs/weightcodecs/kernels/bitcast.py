@@ -23,19 +23,19 @@ _LLVM = {
 }
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def float_of(typing_context: Any, bits: Any) -> Any:
     """Return the float32 or float64 that has the bit pattern `bits`, a uint32 or uint64."""
     return _bitcast(bits, _FLOATS[bits])
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def float_bits(typing_context: Any, value: Any) -> Any:
     """Return the bit pattern of a float32 or float64 as uint32 or uint64."""
     return _bitcast(value, {float_: bits for bits, float_ in _FLOATS.items()}[value])
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def shift_within(typing_context: Any, shift: Any) -> Any:
     """Return an unsigned `shift`, less than the bits of its own type, in a way that shows that it is less.
 
