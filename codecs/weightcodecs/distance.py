@@ -1,18 +1,19 @@
-"""distance: Distance Encoding, the parameter-level deduplication of Elves (Su et al., "Everything You Always
-Wanted to Know About Storage Compressibility of Pre-Trained ML Models but Were Afraid to Ask", PVLDB 17(8), 2024).
+"""distance: Distance Encoding, the parameter-level deduplication of Elves (Su et al., "Everything You
+Always Wanted to Know About Storage Compressibility of Pre-Trained ML Models but Were Afraid to Ask", PVLDB
+17(8), 2024).
 
-A value that stood in the array before becomes the distance to where it stood last; a new one is kept as it is.
-It pays where values are few: quantised, rounded or sparse weights.
+A value that stood in the array before becomes the distance to where it stood last; a new one is kept as it
+is. It pays where values are few: quantised, rounded or sparse weights.
 
-What differs from the authors' release: it has no decoder, ours has; it compares values, so that −0.0 becomes
-0.0 and no NaN is ever found again, ours compares bit patterns and is lossless; its distances silently break
-at 2^31, ours start anew there; and so that memory is bounded, the search forgets everything after eight million
-different values.
+What differs from the authors' release: it has no decoder, ours has; it compares values, so that −0.0
+becomes 0.0 and no NaN is ever found again, ours compares bit patterns and is lossless; its distances
+silently break at 2^31, ours start anew there; and so that memory is bounded, the search forgets everything
+after eight million different values.
 
-`variant="paper"`: the release's stream. Payload: new values · bits in 64-bit words · the bits beyond the last
-full word as characters 0 and 1. `variant="fast"` (ours): bit lengths entropy coded, the distance's leading one
-left out, no repeat that costs more than the value. Payload: new values · coded lengths (weightcodecs.entropy) ·
-bits.
+`variant="paper"`: the release's stream. Payload: new values · bits in 64-bit words · the bits beyond the
+last full word as characters 0 and 1. `variant="fast"` (ours): bit lengths entropy coded, the distance's
+leading one left out, no repeat that costs more than the value. Payload: new values · coded lengths
+(weightcodecs.entropy) · bits.
 """
 
 from __future__ import annotations

@@ -43,6 +43,13 @@ CONFIGURATIONS: dict[str, list[dict[str, Any]]] = {
     "int8": [{}],
     "nf4": [{}],
     "qstore": [{}, {"variant": "paper"}],
+    "openzl": [{}, {"graph": "fse"}, {"graph": "generic"}],
+    "blosc2": [{}, {"filter": "bitshuffle", "codec": "lz4"}, {"filter": "none", "codec": "blosclz", "level": 9}],
+    "pcodec": [{"level": 4}],
+    "fpzip": [{}],
+    "zfp": [{}, {"error_bound_absolute": 1e-3}],
+    "sz3": [{}, {"error_bound_absolute": 1e-2, "algorithm": "lorenzo_reg"}],
+    "bg4_lz4": [{}],
     "distance": [{}, {"variant": "paper"}],
     "bitx": [{}, {"entropy": "smallest"}, {"variant": "paper"}],
     "bfloat_parts": [{}, {"level": 1}],  # examples/third_party_codec
@@ -52,7 +59,7 @@ CONFIGURATIONS: dict[str, list[dict[str, Any]]] = {
 THREADS_CHANGE_BYTES = {"zstd"}
 """Codecs whose blob may hang on the number of threads (zstd cuts long input into jobs if there are some)."""
 
-TRUSTING = {"zipnn_official"}
+TRUSTING = {"zipnn_official", "fpzip", "sz3"}
 """Codecs whose decoder is a native library that crashes on damaged data; their docstrings say so."""
 
 

@@ -1,11 +1,12 @@
 """Repeats of earlier values in an array of bit patterns, and bit streams of their distances. Source: ours.
 
-Finding a repeat takes a hash map from value to last position: open addressing, slots of positions (the values
-themselves are in the array), of bounded size; when it is half full it starts anew. A decoder needs no map.
+Finding a repeat takes a hash map from value to last position: open addressing, slots of positions (the
+values themselves are in the array), of bounded size; when it is half full it starts anew. A decoder needs
+no map.
 
-Stream of the paper, most significant bit first in 64-bit words: "0" for a new value, else "1", the bit length
-of the distance in five bits, the distance. Ours: a byte for every value, 0 for a new one, else that bit length;
-and the bits below each distance's leading one, lowest bit first.
+Stream of the paper, most significant bit first in 64-bit words: "0" for a new value, else "1", the bit
+length of the distance in five bits, the distance. Ours: a byte for every value, 0 for a new one, else that
+bit length; and the bits below each distance's leading one, lowest bit first.
 """
 
 from __future__ import annotations
@@ -93,7 +94,7 @@ def find_repeats(patterns, first, last, table, used, longest, distances):  # typ
 
 @kernel
 def _put_high(words, at, held, free, value, bits):  # type: ignore[no-untyped-def]
-    """Append `bits` (at most 63) of `value`, most significant first, to a word that has `free` > 0 bits left."""
+    """Append `bits` (at most 63) of `value`, highest first, to a word that has `free` > 0 bits left."""
     if bits < free:
         return at, held | value << (free - bits), free - bits
     over = bits - free
