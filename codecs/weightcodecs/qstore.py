@@ -13,9 +13,10 @@ scale and code and codes two byte streams a cell, as the authors do (`qstore_pap
 only. What differs from their release in both: scales are stored, tensors of any shape are taken, and a digest
 guards every part.
 
-Format of a payload: low part (scales as planes · codes as a plane, see entropy.py) · high part (0 for fast or
-1 for paper · the scales used, as planes, if none were given · the tensor's bytes). The low tensor's
-description is 0 for INT8 or 1 for NF4, the number of the scales' dimensions (255: no scales) and these.
+Format of a payload: low part (scales as planes · codes, as code_plane.py or, paper, entropy.py has them) ·
+high part (0 for fast or 1 for paper · the scales used, as planes, if none were given · the tensor's bytes). The
+low tensor's description is 0 for INT8 or 1 for NF4, the number of the scales' dimensions (255: no scales), these
+as varints, and 0 for fast or 1 for paper.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .blob import BlobInfo, read_varint, varint
+from .code_plane import decode_codes, encode_codes
 from .codec import Array, new_array
 from .conditional import Given, decode_given, encode_given, pack_floats, unpack_floats
 from .entropy import decode_plane, encode_plane
@@ -91,9 +93,10 @@ class QStore(PairCodec):
                 raise ValueError(problem)
             fields += bytes((scales.ndim,)) + b"".join(map(varint, scales.shape))
             pieces.append(pack_floats(scales, threads))
-        # The codes of weights take as long to decode with ANS as with Huffman, and are smaller.
-        method = "huffman" if self.variant == "paper" else "smallest"
-        return fields, [*pieces, encode_plane(low.view(np.uint8), method=method, threads=threads)]
+        codes = low.view(np.uint8)
+        if self.variant == "paper":
+            return fields + b"\x01", [*pieces, encode_plane(codes, method="huffman", threads=threads)]
+        return fields + b"\x00", [*pieces, encode_codes(codes, threads)]
 
     def _decode_low(self, info: BlobInfo, fields: bytes, part: memoryview, threads: int) -> Quantised:
         kind, shape = _described(fields)
@@ -104,7 +107,10 @@ class QStore(PairCodec):
             flat, at = unpack_floats(part, 0, prod(shape))
             scales = flat.reshape(shape)
         count = info.count if kind == _INT8 else -(-info.count // 2)
-        codes = decode_plane(part[at:], count, threads=threads)
+        if fields[-1] == _PAPER:
+            codes = decode_plane(part[at:], count, threads=threads)
+        else:
+            codes = decode_codes(part[at:], count, threads)
         return Quantised(codes.view(np.int8).reshape(info.shape) if kind == _INT8 else codes, scales)
 
     def _encode_high(
@@ -175,12 +181,12 @@ def _misfit(kind: int, count: int, scales: int) -> str | None:
 
 def _described(fields: bytes) -> tuple[int, tuple[int, ...] | None]:
     """Return the kind of the low tensor and the shape of its scales, None if there are none."""
-    if len(fields) < 2 or fields[0] > _NF4 or _MAX_DIMENSIONS < fields[1] != _NO_SCALES:
+    if len(fields) < 3 or fields[0] > _NF4 or _MAX_DIMENSIONS < fields[1] != _NO_SCALES:
         raise CorruptBlobError("qstore: the low tensor's description cannot be read")
     shape, at = [], 2
     for _ in range(0 if fields[1] == _NO_SCALES else fields[1]):
         size, at = read_varint(fields, at)
         shape.append(size)
-    if at != len(fields) or prod(max(size, 1) for size in shape) >= 1 << 60:
+    if at + 1 != len(fields) or fields[at] > _PAPER or prod(max(size, 1) for size in shape) >= 1 << 60:
         raise CorruptBlobError("qstore: the low tensor's description does not add up")
     return fields[0], None if fields[1] == _NO_SCALES else tuple(shape)
