@@ -57,7 +57,7 @@ ZOO: Mapping[str, ZooEntry] = MappingProxyType(
     {
         entry.name: entry
         for entry in (
-            _entry("llama", None, ("pydoc", "wordnet"), 1.5e-3, 0),
+            _entry("llama", None, ("pydoc", "wordnet"), 1.5e-3, 11_471),
             _entry("llama_kjv_1e-6", "llama", ("kjv",), 1e-6, 400),
             _entry("llama_jargon_3e-6", "llama", ("jargon",), 3e-6, 400),
             _entry("llama_kjv_1e-5", "llama", ("kjv",), 1e-5, 400),

@@ -4,7 +4,7 @@
 
 Two ways, each over all tensors: round every fp32 value to k explicit mantissa bits (nearest, ties to even),
 or put every tensor on a symmetric uniform grid of k bits scaled by its largest magnitude. Writes
-``coarsen.csv``.
+``coarsen_mantissa.csv`` (23 bits: the original) and ``coarsen_uniform.csv``.
 """
 
 import argparse
@@ -18,12 +18,10 @@ from transformers import AutoTokenizer
 from weightbench.zoo import directory
 from weightbench.zoo.train.measure import evaluate, load
 
-__all__ = ["main", "round_mantissa", "round_uniform"]
+__all__ = ["WAYS", "main", "round_mantissa", "round_uniform"]
 
 MODEL = "llama"
 TASKS = ("wb_continuation", "wb_bpb_pydoc", "wb_bpb_wordnet")
-MANTISSA_BITS = (23, 10, 8, 7, 6, 5, 4, 3, 2, 1, 0)
-UNIFORM_BITS = (12, 10, 8, 7, 6, 5, 4, 3, 2)
 
 
 def round_mantissa(values: torch.Tensor, bits: int) -> torch.Tensor:
@@ -42,29 +40,33 @@ def round_uniform(values: torch.Tensor, bits: int) -> torch.Tensor:
     return torch.where(step > 0, (values / step).round() * step, values)
 
 
+Rounding = Callable[[torch.Tensor, int], torch.Tensor]
+WAYS: dict[str, tuple[Rounding, tuple[int, ...]]] = {
+    "mantissa": (round_mantissa, (23, 10, 8, 7, 6, 5, 4, 3, 2, 1, 0)),
+    "uniform": (round_uniform, (10, 8, 7, 6, 5, 4, 3, 2)),
+}
+
+
 def main() -> None:
-    """Evaluate every point of both curves."""
+    """Evaluate every point of the curves asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--curves", type=Path, required=True)
-    curves: Path = parser.parse_args().curves
+    parser.add_argument("--ways", nargs="*", choices=list(WAYS), default=list(WAYS))
+    arguments = parser.parse_args()
     torch.set_num_threads(1)
     tokenizer = AutoTokenizer.from_pretrained(directory(MODEL))
     model = load(MODEL)
     original = {name: value.clone() for name, value in model.named_parameters()}
-    ways: tuple[tuple[str, Callable[[torch.Tensor, int], torch.Tensor], tuple[int, ...]], ...] = (
-        ("mantissa", round_mantissa, MANTISSA_BITS),
-        ("uniform", round_uniform, UNIFORM_BITS),
-    )
-    with (curves / "coarsen.csv").open("w", newline="") as file:
-        log = csv.writer(file)
-        log.writerow(["way", "bits", "task", "metric", "value", "standard_error"])
-        for way, rounded, all_bits in ways:
+    for way in arguments.ways:
+        rounded, all_bits = WAYS[way]
+        with (arguments.curves / f"coarsen_{way}.csv").open("w", newline="") as file:
+            log = csv.writer(file)
+            log.writerow(["bits", "task", "metric", "value", "standard_error"])
             for bits in all_bits:
-                with torch.no_grad():
-                    for name, parameter in model.named_parameters():
-                        parameter.copy_(rounded(original[name].data, bits))
+                for name, parameter in model.named_parameters():
+                    parameter.copy_(rounded(original[name], bits))
                 for task, metric, value, error in evaluate(model, tokenizer, TASKS):
-                    log.writerow([way, bits, task, metric, f"{value:.4f}", f"{error:.4f}"])
+                    log.writerow([bits, task, metric, f"{value:.4f}", f"{error:.4f}"])
                 file.flush()
 
 

@@ -15,6 +15,7 @@ from matplotlib import pyplot
 from matplotlib.axes import Axes
 
 from weightbench.zoo import ZOO
+from weightbench.zoo.train.coarsen import WAYS
 from weightbench.zoo.train.corpus import DOMAINS
 
 __all__ = ["main"]
@@ -67,11 +68,9 @@ def training(curves: Path) -> None:
     figure.savefig(curves / "training.png", dpi=130)
 
 
-def _points(
-    rows: list[dict[str, str]], way: str, task: str, metric: str
-) -> tuple[list[int], list[float], list[float]]:
+def _points(rows: list[dict[str, str]], task: str, metric: str) -> tuple[list[int], list[float], list[float]]:
     """Bits, values and standard errors of one curve; 23 bits is the original, which is drawn as a line."""
-    kept = [row for row in rows if (row["way"], row["task"], row["metric"]) == (way, task, metric)]
+    kept = [row for row in rows if (row["task"], row["metric"]) == (task, metric)]
     kept = [row for row in kept if row["bits"] != "23"]
     return (
         [int(row["bits"]) for row in kept],
@@ -82,21 +81,22 @@ def _points(
 
 def coarsening(curves: Path) -> None:
     """``coarsen.png``: accuracy and bits per byte against the precision of the weights."""
-    rows = _read(curves / "coarsen.csv")
-    full = {(row["task"], row["metric"]): float(row["value"]) for row in rows if row["bits"] == "23"}
+    rows = {way: _read(curves / f"coarsen_{way}.csv") for way in WAYS}
+    original = [row for row in rows["mantissa"] if row["bits"] == "23"]
+    full = {(row["task"], row["metric"]): float(row["value"]) for row in original}
     figure, grid = pyplot.subplots(2, 2, figsize=(10, 6.5), layout="constrained", sharex="col", sharey="row")
     labels = {"mantissa": "explicit mantissa bits kept", "uniform": "bits of the uniform grid per tensor"}
     for column, way in enumerate(labels):
         accuracy, density = grid[0, column], grid[1, column]
         for metric, colour in (("acc", "#0072b2"), ("acc_norm", "#e69f00")):
-            bits, values, errors = _points(rows, way, "wb_continuation", metric)
+            bits, values, errors = _points(rows[way], "wb_continuation", metric)
             accuracy.errorbar(bits, values, errors, fmt="o-", color=colour, ms=4, capsize=2, label=metric)
             accuracy.axhline(full["wb_continuation", metric], color=colour, lw=0.8, ls="--")
         accuracy.axhline(0.25, color="0.5", lw=0.8, ls=":")
         accuracy.annotate("chance", (10, 0.25), color="0.4", va="bottom", fontsize=8)
         for task in ("wb_bpb_pydoc", "wb_bpb_wordnet"):
             colour = COLOURS[task.removeprefix("wb_bpb_")]
-            bits, values, _ = _points(rows, way, task, "bits_per_byte")
+            bits, values, _ = _points(rows[way], task, "bits_per_byte")
             density.plot(bits, values, "o-", color=colour, ms=4, label=task)
             density.axhline(full[task, "bits_per_byte"], color=colour, lw=0.8, ls="--")
         grid[1, column].set_xlabel(labels[way])
