@@ -65,7 +65,7 @@ def encode_bounded(
 ) -> Encoded:
     """Code floats with an absolute error bound; what the library does not hold to it becomes exceptions.
 
-    Payload: the library's bytes · exception list. Parameters: checksum of what the library decodes · number of
+    """Code floats with an absolute bound; what the library does not hold to it becomes exceptions.
     exceptions · length of the library's bytes.
     """
     finite = np.isfinite(values)
