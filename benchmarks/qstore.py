@@ -2,10 +2,11 @@
 
     python benchmarks/qstore.py [--rows 4096] [--rounds 5] [--threads 1] [--paper]
 
-One 4096-column tensor a case, drawn as the vectors' recipe says (with fewer rows the draw is another), with its INT8
-version and scales. Every blob holds both tensors and the scales, description counted; the official program's sizes
-hold no scales. Every round is verified, and allocates its output. Speeds are of the raw pair's bytes (INT8 alone: of
-its bytes); the share is of memcpy of as many bytes, fresh output too, in the same rounds.
+One 4096-column tensor a case, drawn as the vectors' recipe says (with fewer rows the draw is another), with
+its INT8 version and scales. Every blob holds both tensors and the scales, description counted; the official
+program's sizes hold no scales. Every round is verified, and allocates its output. Speeds are of the raw
+pair's bytes (INT8 alone: of its bytes); the share is of memcpy of as many bytes, fresh output too, in the
+same rounds.
 """
 
 from __future__ import annotations
@@ -102,8 +103,8 @@ def main() -> None:
     cases = json.loads(VECTORS.read_text())["cases"]
     official = {case["case"]: case["total_bits_per_parameter"] for case in cases}
     print(
-        f"{'variant=fast':22s} {'bits':>8s} {'official':>8s} {'raw':>4s} {'memcpy':>8s} {'encode':>7s} {'decode':>7s} "
-        f"{'INT8':>8s} MB/s; share of memcpy, best (median): pair, INT8 alone"
+        f"{'variant=fast':22s} {'bits':>8s} {'official':>8s} {'raw':>4s} "
+        f"{'memcpy':>8s} {'encode':>7s} {'decode':>7s} {'INT8':>8s} MB/s; share of memcpy, best (median): pair, INT8 alone"
     )
     tensors = drawn(options.rows)
     for variant in ("fast", "paper") if options.paper else ("fast",):

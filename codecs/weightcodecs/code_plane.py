@@ -1,10 +1,12 @@
-"""Quantised codes as bytes: the low bits as they are where that costs next to nothing, the rest entropy-coded.
+"""Quantised codes as bytes: the low bits as they are where that costs next to nothing, the rest
+entropy-coded.
 
-INT8 codes of weights have 6 to 7.2 bits of entropy, and codes that long decode one or two at a time. The upper
-half of such a code has three bits of entropy and decodes twice as fast; the lower half is nearly uniform.
+INT8 codes of weights have 6 to 7.2 bits of entropy, and codes that long decode one or two at a time. The
+upper half of such a code has three bits of entropy and decodes twice as fast; the lower half is nearly
+uniform.
 
-Layout: low bits b kept apart (one byte, 0, 2 or 4); for each segment of 2^20 codes the size of its coded upper
-bits (u32) · the segments, each coded upper bits (entropy.py) and then ⌈n·b/8⌉ bytes. Source: ours.
+Layout: low bits b kept apart (one byte, 0, 2 or 4); for each segment of 2^20 codes the size of its coded
+upper bits (u32) · the segments, each coded upper bits (entropy.py) and then ⌈n·b/8⌉ bytes. Source: ours.
 """
 
 from __future__ import annotations

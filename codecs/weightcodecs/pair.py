@@ -91,21 +91,10 @@ class PairCodec(Codec):
         flat_low = _flat(low, format_of(low))
         if scales is not None:
             scales = np.ascontiguousarray(np.asarray(scales), np.float32)
-        fields, low_part = self._encode_low(flat_low, low.shape, high.shape, scales, threads)
-        high_part = self._encode_high(_flat(high, format), format, flat_low, scales, high.shape, threads)
-        body = b"".join(map(byte_view, low_part))
-        parameters = varint(len(body)) + xxhash.xxh3_64(body).digest() + fields
-        parameters += description_digest(self.name, self.version, format, high.shape, parameters)
-        payload = io.BytesIO(b"".join([body, *map(byte_view, high_part)]))
-        del body
-        return seal(
-            payload,
-            codec=self.name,
-            version=self.version,
-            format=format,
-            shape=high.shape,
-            parameters=parameters,
+        parts = self._encode_parts(
+            _flat(high, format), format, high.shape, flat_low, low.shape, scales, threads
         )
+        return self._sealed(format, high.shape, *parts)
 
     def decode_pair(self, blob: Bytes, *, threads: int = 1) -> Pair:
         """Return both tensors; `CorruptBlobError` if anything in the blob is off."""
@@ -138,31 +127,21 @@ class PairCodec(Codec):
         """Return why a pair of these formats is refused, or None if it is taken."""
 
     @abstractmethod
-    def _encode_low(
+    def _encode_parts(
         self,
+        high: Array,
+        format: FloatFormat,
+        shape: tuple[int, ...],
         low: Array,
         low_shape: tuple[int, ...],
-        high_shape: tuple[int, ...],
         scales: NDArray[np.float32] | None,
         threads: int,
-    ) -> tuple[bytes, Pieces]:
-        """Return the description of the low tensor (at most 1 KiB) and its part."""
+    ) -> tuple[bytes, Pieces, Pieces]:
+        """Code flat arrays: description of the low tensor (at most 1 KiB), low part and high part."""
 
     @abstractmethod
     def _decode_low(self, info: BlobInfo, fields: bytes, part: memoryview, threads: int) -> Quantised:
         """Decode the low part; check every size first."""
-
-    @abstractmethod
-    def _encode_high(
-        self,
-        high: Array,
-        format: FloatFormat,
-        low: Array,
-        scales: NDArray[np.float32] | None,
-        shape: tuple[int, ...],
-        threads: int,
-    ) -> Pieces:
-        """Return the high part of a flat array."""
 
     @abstractmethod
     def _decode_high(
@@ -180,8 +159,27 @@ class PairCodec(Codec):
     def _decode(self, info: BlobInfo, reference: Array | None, out: Array | None, threads: int) -> Array:
         raise CorruptBlobError(f"{self.name}: not a pair")
 
+    def _sealed(
+        self, format: FloatFormat, shape: tuple[int, ...], fields: bytes, low_part: Pieces, high_part: Pieces
+    ) -> Blob:
+        body = b"".join(map(byte_view, low_part))
+        parameters = varint(len(body)) + xxhash.xxh3_64(body).digest() + fields
+        parameters += description_digest(self.name, self.version, format, shape, parameters)
+        # BytesIO takes over the only reference to the bytes: see blob.seal.
+        payload = io.BytesIO(b"".join([body, *map(byte_view, high_part)]))
+        return seal(
+            payload, codec=self.name, version=self.version, format=format, shape=shape, parameters=parameters
+        )
+
     def _open(self, info: BlobInfo) -> tuple[BlobInfo, bytes, memoryview, memoryview]:
-        """Check the description and the low part; return them, the fields and both parts."""
+        """Check the description and the low part; return info, the codec's fields and both parts."""
+        fields, low_part, digest = self._described(info)
+        if xxhash.xxh3_64(low_part).digest() != digest:
+            raise CorruptBlobError(f"{self.name}: the low part's checksum does not match; it was altered")
+        return info, fields, low_part, info.payload[len(low_part) :]
+
+    def _described(self, info: BlobInfo) -> tuple[bytes, memoryview, bytes]:
+        """Check the description alone; return the codec's fields, the low part and its digest as stated."""
         if info.codec != self.name or info.version > self.version:
             raise CorruptBlobError(
                 f"the blob was written by {info.codec!r} version {info.version}, not by {self.name!r} "
@@ -197,10 +195,7 @@ class PairCodec(Codec):
             != info.parameters[end:]
         ):
             raise CorruptBlobError(f"{self.name}: the description's checksum does not match; it was altered")
-        low_part = info.payload[:length]
-        if xxhash.xxh3_64(low_part).digest() != said[at : at + _DIGEST]:
-            raise CorruptBlobError(f"{self.name}: the low part's checksum does not match; it was altered")
-        return info, said[at + _DIGEST :], low_part, info.payload[length:]
+        return said[at + _DIGEST :], info.payload[:length], said[at : at + _DIGEST]
 
 
 def description_digest(

@@ -14,9 +14,9 @@ only. What differs from their release in both: scales are stored, tensors of any
 guards every part.
 
 Format of a payload: low part (scales as planes · codes, as code_plane.py or, paper, entropy.py has them) ·
-high part (0 for fast or 1 for paper · the scales used, as planes, if none were given · the tensor's bytes). The
-low tensor's description is 0 for INT8 or 1 for NF4, the number of the scales' dimensions (255: no scales), these
-as varints, and 0 for fast or 1 for paper.
+high part (0 for fast or 1 for paper · the scales used, as planes, if none were given · the tensor's bytes).
+The low tensor's description is 0 for INT8 or 1 for NF4, the number of the scales' dimensions (255: no
+scales), these as varints, and 0 for fast or 1 for paper.
 """
 
 from __future__ import annotations
@@ -69,6 +69,19 @@ class QStore(PairCodec):
         if self.variant == "paper" and (high.bits != 16 or low.name != "int8"):
             return "the authors' format holds 16-bit floats with INT8 codes; use variant=fast"
         return None
+
+    def _encode_parts(
+        self,
+        high: Array,
+        format: FloatFormat,
+        shape: tuple[int, ...],
+        low: Array,
+        low_shape: tuple[int, ...],
+        scales: Scales | None,
+        threads: int,
+    ) -> tuple[bytes, Pieces, Pieces]:
+        fields, low_part = self._encode_low(low, low_shape, shape, scales, threads)
+        return fields, low_part, self._encode_high(high, format, low, scales, shape, threads)
 
     def _encode_low(
         self,

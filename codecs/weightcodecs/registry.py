@@ -46,6 +46,7 @@ _BUILT_IN = {
     "zipnn_official": "_zipnn:ZipnnOfficial",
     "bitx": "bitx:Bitx",
     "qstore": "qstore:QStore",
+    "qstore_chain": "qstore_chain:QStoreChain",
     "int8": "absmax:Int8",
     "nf4": "absmax:Nf4",
 }

@@ -51,7 +51,11 @@ def test_round_trip(codec: PairCodec) -> None:
         alone = codec.decode_low(blob)
         assert (bits(alone.codes) == bits(low)).all(), what
         for given in (pair.scales, alone.scales):
-            assert (given is None) == (scales is None), what
+            if scales is None:
+                # The chain makes the scales that it lacks.
+                assert given is None or codec.name == "qstore_chain", what
+            else:
+                assert given is not None, what
             if scales is not None and given is not None:
                 assert given.shape == scales.shape, what
                 assert (bits(given) == bits(scales)).all(), what

@@ -97,7 +97,7 @@ def test_float32_and_nf4() -> None:
 
 @pytest.mark.parametrize("noise", [0.3, 1.0, 40.0])
 def test_codes_that_are_off(noise: float) -> None:
-    """Stochastic rounding, error compensation, codes of another tensor: never much above coding both apart."""
+    """Stochastic rounding, error compensation, codes of another tensor: never much above both apart."""
     rng = np.random.default_rng(4)
     high = (rng.standard_normal((64, 2048)) * 0.02).astype(ml_dtypes.bfloat16)
     made = quantise_int8(high)

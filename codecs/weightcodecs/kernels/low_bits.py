@@ -18,7 +18,7 @@ __all__ = ["merge_low_bits", "split_low_bits"]
 
 @kernel
 def split_low_bits(codes: Any, bits: Any, top: Any, rest: Any) -> None:
-    """Write codes >> bits to `top` (n,) and the low bits to `rest` (⌈n·bits / 8⌉,); all uint8, bits 1, 2 or 4."""
+    """Write codes >> bits (1, 2 or 4) to `top` (n,) and the low bits to `rest` (⌈n·bits / 8⌉,), all uint8."""
     stride = rest.size
     mask = np.uint8((1 << bits) - 1)
     rest[:] = 0
