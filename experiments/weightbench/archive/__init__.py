@@ -9,12 +9,13 @@ from .index import Index, StoredFile, StoredUnit, UnitReference
 from .reader import ArchiveReader, open_archive
 from .summary import ArchiveSummary, Sizes, UnitRecord
 from .unpacking import UnpackedFile
-from .writer import refused_formats, write_archive
+from .writer import ArchiveWriting, archive_writing, refused_formats, write_archive
 
 __all__ = [
     "ArchiveError",
     "ArchiveReader",
     "ArchiveSummary",
+    "ArchiveWriting",
     "CorruptArchiveError",
     "Index",
     "Sizes",
@@ -23,6 +24,7 @@ __all__ = [
     "UnitRecord",
     "UnitReference",
     "UnpackedFile",
+    "archive_writing",
     "open_archive",
     "refused_formats",
     "write_archive",

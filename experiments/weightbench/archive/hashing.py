@@ -25,6 +25,10 @@ class FileDigests:
         self._files = {f.name: _FileDigest(source, f) for f in model.files if f.name not in known}
         self._of = {e.tensor: d for d in self._files.values() for e in d.file.extents if e.tensor}
 
+    def none_needs(self, pieces: Iterable[Piece]) -> bool:
+        """Whether no digest hangs on the values of pieces, because their files' are known."""
+        return all(piece.tensor not in self._of for piece in pieces)
+
     def feed(self, pieces: Iterable[Piece], values: Array) -> None:
         """Take note of the values (n,) of pieces."""
         flat, at = values.reshape(-1), 0

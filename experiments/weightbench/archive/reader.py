@@ -16,7 +16,7 @@ from weightbench.granularity import Piece, expand
 from weightbench.models.errors import UnknownTensorError
 from weightbench.models.model import Array, TensorInfo
 from weightcodecs import BlobInfo, get_format
-from weightcodecs.blob import byte_view
+from weightcodecs.blob import byte_view, parse_description
 from weightcodecs.errors import CorruptBlobError, WrongReferenceError
 
 from .atomic import reported
@@ -108,7 +108,7 @@ class ArchiveReader:
         unit = self.index.units[number]
         blob = self._records.read(self.index.records[unit.blob])
         try:
-            info = weightcodecs.inspect(blob)
+            info = parse_description(blob)  # the record's own checksum has just been checked
             self._check_blob(unit, info)
             reference = None if unit.reference is None else self._reference(unit, info)
             decoded = weightcodecs.decode(blob, reference=reference, threads=self._threads)

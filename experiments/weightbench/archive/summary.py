@@ -40,7 +40,7 @@ class UnitRecord:
         stored_bytes: size of its blob and references; 0 for the blob if an earlier unit's serves.
         side_bytes: size of its references alone.
         seconds: wall time of encoding alone, in a cold process (page faults of the map included): not a
-            benchmark.
+            benchmark. 0 if it came coded.
         codec: the codec's name; "identity" if it was passed through.
         passed_through: why the codec did not take it, so that it is stored raw; or None.
         repeats: the key of the earlier unit whose blob serves, or None.

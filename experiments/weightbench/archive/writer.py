@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import weightcodecs
 from weightbench.dedup import SeenUnits
 from weightbench.granularity import Granularity, Unit, units
 from weightbench.models.model import Array, Model
-from weightcodecs import Codec, get_format
+from weightcodecs import Blob, Codec, get_format
+from weightcodecs.blob import parse_description
 from weightcodecs.errors import ConfigError
 from weightcodecs.identity import Identity
 
@@ -21,7 +23,7 @@ from .index import Index, StoredFile, StoredUnit, UnitReference
 from .records import RecordWriter, write_literals
 from .summary import ArchiveSummary, Sizes, UnitRecord
 
-__all__ = ["Against", "refused_formats", "write_archive"]
+__all__ = ["Against", "ArchiveWriting", "archive_writing", "refused_formats", "write_archive"]
 
 Against = Callable[[Unit], tuple[UnitReference, Array] | None]
 
@@ -73,6 +75,48 @@ def write_archive(
         ArchiveError: the disk is full or the path not writable; `errno` has the number. `path` is as it was.
         ConfigError: a delta codec without `against`, or `against` without a delta codec.
     """
+    begun = time.perf_counter()
+    total = sum(info.nbytes for info in model.tensors.values())
+    done = 0
+    with archive_writing(
+        path,
+        model,
+        codec,
+        granularity,
+        dedup=dedup,
+        threads=threads,
+        against=against,
+        known_sha256=known_sha256,
+    ) as writing:
+        for unit in units(model, granularity):
+            record = writing.add(unit)
+            done += unit.nbytes
+            if on_unit:
+                on_unit(record)
+            if progress:
+                progress(done, total)
+    summary = writing.summary
+    assert summary is not None  # the block has ended well
+    return dataclasses.replace(summary, seconds=time.perf_counter() - begun)
+
+
+@contextmanager
+def archive_writing(
+    path: Path | str,
+    model: Model,
+    codec: Codec,
+    granularity: Granularity,
+    *,
+    dedup: bool = False,
+    threads: int = 1,
+    against: Against | None = None,
+    known_sha256: Mapping[str, str] | None = None,
+) -> Iterator[ArchiveWriting]:
+    """Give an archive to add units to; it appears at `path` when the block ends well, and not otherwise.
+
+    For callers that code the units themselves: `write_archive` does both. All of `units(model, granularity)`
+    must be added, in their order. Arguments and errors as for `write_archive`.
+    """
     if codec.needs_reference != (against is not None):
         raise ConfigError(
             f"{codec.name} codes against a base, which a model alone has not; use a workload with one"
@@ -81,90 +125,87 @@ def write_archive(
         )
     path = Path(path)
     with atomic_file(path) as out:
-        writing = _Writing(out, model, codec, granularity, threads, against, known_sha256 or {})
-        summary = writing.write(path, dedup, progress, on_unit)
-    return summary
+        writing = ArchiveWriting(
+            out, path, model, codec, granularity, dedup, threads, against, known_sha256 or {}
+        )
+        yield writing
+        writing.finish()
 
 
-class _Writing:
-    """One run of `write_archive`."""
+class ArchiveWriting:
+    """An archive that is being written; `archive_writing` makes it.
+
+    Attributes:
+        summary: of the finished archive; None before that.
+        spent: wall seconds so far of "encode", "hash" (SHA-256 of the original files) and "write".
+    """
 
     def __init__(
         self,
         out: AtomicFile,
+        path: Path,
         model: Model,
         codec: Codec,
         granularity: Granularity,
+        dedup: bool,
         threads: int,
         against: Against | None,
         known_sha256: Mapping[str, str],
     ) -> None:
-        self.out, self.records = out, RecordWriter(out)
-        self.model, self.codec, self.granularity = model, codec, granularity
-        self.threads, self.against = threads, against
-        self.refused = refused_formats(model, codec)
-        self.stored: list[StoredUnit] = []
-        self.told: list[UnitRecord] = []
-        self.digests = FileDigests(model, known_sha256)
-        self.payload = self.side = 0
-        self.hashing = 0.0
+        self.summary: ArchiveSummary | None = None
+        self.spent = {"encode": 0.0, "hash": 0.0, "write": 0.0}
+        self._begun = time.perf_counter()
+        self._out, self._path, self._records = out, path, RecordWriter(out)
+        self._model, self._codec, self._granularity, self._dedup = model, codec, granularity, dedup
+        self._threads, self._against = threads, against
+        self._refused = refused_formats(model, codec)
+        self._seen = SeenUnits() if dedup else None
+        self._stored: list[StoredUnit] = []
+        self._told: list[UnitRecord] = []
+        self._digests = FileDigests(model, known_sha256)
+        self._payload = self._side = 0
+        self._read: set[str] = set()
+        self._read_bytes = 0
 
-    def write(
-        self,
-        path: Path,
-        dedup: bool,
-        progress: Callable[[int, int], None] | None,
-        on_unit: Callable[[UnitRecord], None] | None,
-    ) -> ArchiveSummary:
-        begun = time.perf_counter()
-        seen = SeenUnits() if dedup else None
-        total = sum(info.nbytes for info in self.model.tensors.values())
-        done = 0
-        read: set[str] = set()
-        read_bytes = 0
-        for unit in units(self.model, self.granularity):
-            self._add(unit, seen)
-            done += unit.nbytes
-            read |= {piece.tensor for piece in unit.pieces}
-            read_bytes += unit.nbytes
-            if read_bytes >= DROP_BYTES:
-                for name in read:
-                    self.model.drop(name)
-                read, read_bytes = set(), 0
-            if on_unit:
-                on_unit(self.told[-1])
-            if progress:
-                progress(done, total)
-        sizes = self._finish(dedup)
-        seconds = time.perf_counter() - begun
-        return ArchiveSummary(path, self.model.nbytes, sizes, tuple(self.told), seconds, self.hashing)
+    def add(self, unit: Unit, coded: Blob | None = None) -> UnitRecord:
+        """Append a unit.
 
-    def _add(self, unit: Unit, seen: SeenUnits | None) -> None:
-        array = unit.array()
+        Args:
+            unit: the next of `units(model, granularity)`.
+            coded: its blob if it has been coded already, by this codec and without a base; it must be what
+                `unit.array()` gives. A unit of a format that the codec refuses has none.
+        """
+        array = None if coded is not None and self._hashed(unit) and not self._seen else unit.array()
         side = unit.references()
-        if side is None:
-            begun = time.perf_counter()
-            self.digests.feed(unit.pieces, array)
-            self.hashing += time.perf_counter() - begun
+        if side is None and array is not None:
+            with self._timed("hash"):
+                self._digests.feed(unit.pieces, array)
         codec, refused, base = self._codec_for(unit)
         # A delta is only as equal as its base, so dedup looks at units that stand alone.
-        earlier = seen.find_or_add(unit, array, len(self.told)) if seen and base is None else None
-        reference = None
+        earlier = None
+        if self._seen and base is None and array is not None:
+            earlier = self._seen.find_or_add(unit, array, len(self._told))
+        reference, seconds, nbytes = None, 0.0, 0
         if earlier is not None:
-            blob, nbytes, seconds = self.stored[earlier].blob, 0, 0.0
+            blob = self._stored[earlier].blob
         else:
-            array_of_base = None
-            if base is not None:
-                reference, array_of_base = base
-            begun = time.perf_counter()
-            coded = codec.encode(array, reference=array_of_base, threads=self.threads)
-            seconds = time.perf_counter() - begun
-            blob, nbytes = self.records.add(coded), len(coded)
-            self.payload += len(weightcodecs.payload(coded))
-        beside = None if side is None else self.records.add(side)
-        self.side += len(side or b"")
-        self.stored.append(StoredUnit(unit.format, unit.pieces, unit.count, blob, beside, reference))
-        self.told.append(
+            if coded is None:
+                assert array is not None
+                array_of_base = None
+                if base is not None:
+                    reference, array_of_base = base
+                begun = time.perf_counter()
+                coded = codec.encode(array, reference=array_of_base, threads=self._threads)
+                seconds = time.perf_counter() - begun
+                self.spent["encode"] += seconds
+            with self._timed("write"):
+                blob, nbytes = self._records.add(coded), len(coded)
+            # The description alone: its checksum was made a moment ago, and the record has one, too.
+            self._payload += len(parse_description(coded).payload)
+        beside = None if side is None else self._records.add(side)
+        self._side += len(side or b"")
+        self._stored.append(StoredUnit(unit.format, unit.pieces, unit.count, blob, beside, reference))
+        self._told.append(
             UnitRecord(
                 unit.key,
                 unit.format,
@@ -174,59 +215,86 @@ class _Writing:
                 seconds,
                 codec.name,
                 refused,
-                None if earlier is None else self.told[earlier].key,
+                None if earlier is None else self._told[earlier].key,
             )
         )
+        self._give_back(unit)
+        return self._told[-1]
+
+    def _hashed(self, unit: Unit) -> bool:
+        """Whether the digests of all files that hold the unit are known: none needs its values."""
+        return self._digests.none_needs(unit.pieces)
+
+    def _give_back(self, unit: Unit) -> None:
+        self._read |= {piece.tensor for piece in unit.pieces}
+        self._read_bytes += unit.nbytes
+        if self._read_bytes >= DROP_BYTES:
+            for name in self._read:
+                self._model.drop(name)
+            self._read, self._read_bytes = set(), 0
+
+    @contextmanager
+    def _timed(self, what: str) -> Iterator[None]:
+        begun = time.perf_counter()
+        yield
+        self.spent[what] += time.perf_counter() - begun
 
     def _codec_for(self, unit: Unit) -> tuple[Codec, str | None, tuple[UnitReference, Array] | None]:
         """Return what codes a unit, why it is not the codec asked for, and the base that it codes against."""
-        if unit.format in self.refused:
-            return Identity(), self.refused[unit.format], None
-        if self.against is None:
-            return self.codec, None, None
-        base = self.against(unit)
-        return (self.codec, None, base) if base else (Identity(), "no base to code it against", None)
+        if unit.format in self._refused:
+            return Identity(), self._refused[unit.format], None
+        if self._against is None:
+            return self._codec, None, None
+        base = self._against(unit)
+        return (self._codec, None, base) if base else (Identity(), "no base to code it against", None)
 
-    def _finish(self, dedup: bool) -> Sizes:
-        begun = time.perf_counter()
-        digests = self.digests.finish()
-        self.hashing += time.perf_counter() - begun
-        before = len(self.records.sizes)
-        literals = write_literals(self.records, self.model)
-        literal_bytes = sum(self.records.sizes[before:])
-        formats = dict.fromkeys(unit.format for unit in self.stored)
-        bounds = {f: weightcodecs.EXACT if f in self.refused else self._bound(f) for f in formats}
+    def finish(self) -> None:
+        """Append literal bytes, index and footer."""
+        with self._timed("hash"):
+            digests = self._digests.finish()
+        before = len(self._records.sizes)
+        literals = write_literals(self._records, self._model)
+        literal_bytes = sum(self._records.sizes[before:])
+        formats = dict.fromkeys(unit.format for unit in self._stored)
+        bounds = {f: weightcodecs.EXACT if f in self._refused else self._bound(f) for f in formats}
         files = []
-        for file, digest in zip(self.model.files, digests, strict=True):
-            held = {self.model.tensors[e.tensor].format for e in file.extents if e.tensor and e.nbytes}
+        for file, digest in zip(self._model.files, digests, strict=True):
+            held = {self._model.tensors[e.tensor].format for e in file.extents if e.tensor and e.nbytes}
             files.append(StoredFile(file, digest, all(bounds[format].lossless for format in held)))
         index = Index(
-            about=self._about(dedup),
+            about=self._about(),
             bounds=bounds,
-            tensors=self.model.tensors,
-            ties=self.model.ties,
+            tensors=self._model.tensors,
+            ties=self._model.ties,
             files=tuple(files),
-            units=tuple(self.stored),
-            records=self.records.placed(),
+            units=tuple(self._stored),
+            records=self._records.placed(),
             literals=literals,
-            payload=self.payload,
+            payload=self._payload,
         )
-        self.records.finish(index)
-        total = self.out.nbytes
-        rest = total - self.payload - self.side - literal_bytes
-        return Sizes(self.payload, self.side, literal_bytes, rest, total)
+        self._records.finish(index)
+        total = self._out.nbytes
+        rest = total - self._payload - self._side - literal_bytes
+        self.summary = ArchiveSummary(
+            self._path,
+            self._model.nbytes,
+            Sizes(self._payload, self._side, literal_bytes, rest, total),
+            tuple(self._told),
+            time.perf_counter() - self._begun,
+            self.spent["hash"],
+        )
 
     def _bound(self, format: str) -> weightcodecs.ErrorBound:
-        return self.codec.error_bound(get_format(format))
+        return self._codec.error_bound(get_format(format))
 
-    def _about(self, dedup: bool) -> dict[str, object]:
+    def _about(self) -> dict[str, object]:
         return {
-            "model": self.model.name,
-            "revision": self.model.revision(),
-            "base": self.model.base,
-            "codec": self.codec.name,
-            "codec_version": self.codec.version,
-            "config": self.codec.config(),
-            "granularity": dataclasses.asdict(self.granularity),
-            "dedup": dedup,
+            "model": self._model.name,
+            "revision": self._model.revision(),
+            "base": self._model.base,
+            "codec": self._codec.name,
+            "codec_version": self._codec.version,
+            "config": self._codec.config(),
+            "granularity": dataclasses.asdict(self._granularity),
+            "dedup": self._dedup,
         }

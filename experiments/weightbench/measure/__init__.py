@@ -1,7 +1,7 @@
 """How fast is a codec, how small are its blobs, and can the numbers be trusted? See docs/measuring.md."""
 
 from weightbench.measure.clock import SYSTEM_CLOCK, Clock
-from weightbench.measure.loop import Unit, measure_units
+from weightbench.measure.loop import Sink, Unit, measure_units
 from weightbench.measure.noise import machine_noise
 from weightbench.measure.plan import MeasurePlan
 from weightbench.measure.result import Measurement, SaveLoad, Speed, UnitTiming
@@ -14,6 +14,7 @@ __all__ = [
     "MeasurePlan",
     "Measurement",
     "SaveLoad",
+    "Sink",
     "Speed",
     "Summary",
     "Unit",

@@ -19,7 +19,7 @@ from weightbench.measure.tally import Tally
 from weightbench.verify import Verifier
 from weightcodecs import Blob, Codec, format_of
 
-__all__ = ["Unit", "measure_units"]
+__all__ = ["Sink", "Unit", "measure_units"]
 
 Array = NDArray[Any]
 References = Callable[[str], Array | None]
@@ -150,7 +150,11 @@ class _Loop:
                 for values in decoded:
                     self.verifier.add(unit.key, original, values, number)
             if number == 1 and self.sink is not None:
+                start = self.clock.wall()
                 self.sink(unit.key, blobs[0])
+                seconds = (self.clock.wall() - start) / 1e9
+                self.sampler.spent["sink"] += seconds
+                self.sampler.spent["verify"] -= seconds  # which the sampler adds all of this to
 
         sample = self.sampler.take(
             unit.key, original, reference, memcpy=memcpy, memcpy_first=memcpy_first, verify=verify

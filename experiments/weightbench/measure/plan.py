@@ -61,3 +61,8 @@ class MeasurePlan:
             raise ValueError(f"measure: output must be 'fresh' or 'reused', not {self.output!r}")
         if self.pin_cores is not None and len(self.pin_cores) < self.threads:
             raise ValueError(f"measure: {self.threads} threads need as many pin_cores, not {self.pin_cores}")
+
+    @property
+    def single_round(self) -> bool:
+        """Whether the plan is content with one round, whatever it takes."""
+        return self.min_rounds == 1 and self.min_seconds == 0.0

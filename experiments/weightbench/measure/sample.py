@@ -43,7 +43,7 @@ class Sampler:
     tick: int
     scratch: Scratch = field(default_factory=Scratch)
     spent: dict[str, float] = field(
-        default_factory=lambda: dict.fromkeys(("codec", "memcpy", "read", "warmup", "verify"), 0.0)
+        default_factory=lambda: dict.fromkeys(("codec", "memcpy", "read", "warmup", "verify", "sink"), 0.0)
     )
     _calls: dict[str, tuple[int, int]] = field(default_factory=dict)
     _warm: set[tuple[str, int, int]] = field(default_factory=set)

@@ -94,6 +94,10 @@ class MappedModel(Model):
             self._pinned = f"sha256:{digest.hexdigest()}"
         return self._pinned
 
+    def known_sha256(self) -> Mapping[str, str]:
+        """Return the SHA-256 of every file: read once, then remembered in the cache directory."""
+        return {file.name: file_sha256(file.path) for file in self._mapped.values()}
+
     def read(self, name: str) -> Array:
         """Return a view of the tensor in its file (a copy if it is not aligned to its elements there)."""
         info = self.info(name)

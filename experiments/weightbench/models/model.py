@@ -126,6 +126,10 @@ class Model(abc.ABC):
     def read_range(self, file: str, offset: int, nbytes: int) -> memoryview:
         """Return `nbytes` bytes of a file from `offset`; raises `ValueError` outside of the file."""
 
+    def known_sha256(self) -> Mapping[str, str]:
+        """Return the SHA-256 of whole files, by name, where they are known without reading them again."""
+        return {}
+
     def elements(self, name: str, start: int, stop: int) -> Array:
         """Return the elements [start, stop) of a tensor in C order, one-dimensional, of its format."""
         return self.read(name).reshape(-1)[start:stop]
