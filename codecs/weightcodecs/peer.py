@@ -65,8 +65,8 @@ def encode_bounded(
 ) -> Encoded:
     """Code floats with an absolute error bound; what the library does not hold to it becomes exceptions.
 
-    """Code floats with an absolute bound; what the library does not hold to it becomes exceptions.
-    exceptions · length of the library's bytes.
+    Payload: the library's bytes · exception list. Parameters: checksum of what the library decodes · number
+    of exceptions · length of the library's bytes.
     """
     finite = np.isfinite(values)
     coded = compress(values if finite.all() else np.where(finite, values, values.dtype.type(0)))
