@@ -140,6 +140,18 @@ def delta_cases(elements: int, threads: int) -> Iterator[Case]:
         yield Case(f"{short} pair", values, (memcpy(), *mine, zstd_bitx(base)), "bitx paper")
 
 
+def fm_delta_cases(elements: int, threads: int) -> Iterator[Case]:
+    """FM-Delta on pairs of its vectors' kind; its own program is no package, so beside the paper's stream."""
+    rng = np.random.default_rng(5)
+    weight, change = gaussian(elements), rng.standard_normal(elements) * 1e-4
+    for short, dtype in (("bf16", ml_dtypes.bfloat16), ("fp16", np.float16), ("fp32", np.float32)):
+        base = weight.astype(dtype)
+        values = (weight + change).astype(np.float32).astype(dtype)
+        mine = [ours("fm_delta", threads, base, contexts=contexts) for contexts in (8, 1)]
+        paper = ours("fm_delta", 1, base, variant="paper")
+        yield Case(f"{short} fm_delta", values, (memcpy(), *mine, paper, openzl(values, "fse")), paper.name)
+
+
 def elf_cases(elements: int, threads: int) -> Iterator[Case]:
     """Elf with and without its entropy stage, and ZipNN's fixed point."""
     mine = [ours("elf", threads, entropy=entropy) for entropy in ("none", "auto", "zstd")]
@@ -147,7 +159,7 @@ def elf_cases(elements: int, threads: int) -> Iterator[Case]:
     yield Case("fp32 N(0,.02), bounded", gaussian(elements), (memcpy(), *mine), "elf zstd")
 
 
-FAMILIES = (zipnn_cases, delta_cases, elf_cases)
+FAMILIES = (zipnn_cases, delta_cases, fm_delta_cases, elf_cases)
 """Add a codec: one function here, which yields cases."""
 
 

@@ -48,7 +48,9 @@ class OpenZl(ArrayCodec):
         zl = _package()
         context = zl.CCtx()
         context.ref_compressor(_compressor(self.graph, _NODES.get(format.name)))
-        numbers = np.ascontiguousarray(values.view(format.bits_dtype))
+        numbers = values.view(format.bits_dtype)
+        if not numbers.flags.aligned:
+            numbers = numbers.copy()
         return encode_exact(values, context.compress([zl.Input(zl.Type.Numeric, numbers)]))
 
     def _decode(self, info: BlobInfo, reference: Array | None, out: Array | None, threads: int) -> Array:

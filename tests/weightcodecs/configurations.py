@@ -61,7 +61,7 @@ CONFIGURATIONS: dict[str, list[dict[str, Any]]] = {
 }
 """Configurations of the codecs to try: all of ours, and of others where they are installed."""
 
-THREADS_CHANGE_BYTES = {"zstd"}
+THREADS_CHANGE_BYTES = {"zstd", "blosc2"}
 """Codecs whose blob may hang on the number of threads (zstd cuts long input into jobs if there are some)."""
 
 TRUSTING = {"zipnn_official", "fpzip", "sz3"}
