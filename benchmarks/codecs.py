@@ -149,7 +149,7 @@ def fm_delta_cases(elements: int, threads: int) -> Iterator[Case]:
         values = (weight + change).astype(np.float32).astype(dtype)
         mine = [ours("fm_delta", threads, base, contexts=contexts) for contexts in (8, 1)]
         paper = ours("fm_delta", 1, base, variant="paper")
-        yield Case(f"{short} fm_delta", values, (memcpy(), *mine, paper, openzl(values, "fse")), paper.name)
+        yield Case(f"{short} fm_delta", values, (memcpy(), *mine, paper, openzl(values, "Fse")), paper.name)
 
 
 def elf_cases(elements: int, threads: int) -> Iterator[Case]:

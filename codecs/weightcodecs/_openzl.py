@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, ClassVar, Literal
 
-import numpy as np
-
 from .blob import BlobInfo
 from .codec import Array, ArrayCodec, Encoded
 from .errors import CorruptBlobError
