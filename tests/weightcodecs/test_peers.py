@@ -38,11 +38,10 @@ def test_absent_package(codec: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_packages_are_imported_when_first_used() -> None:
-    made = "; ".join(
-        f"weightcodecs.get_codec({c!r})" for c, p in PACKAGES.items() if importlib.util.find_spec(p)
-    )
+    there = [codec for codec, package in PACKAGES.items() if importlib.util.find_spec(package)]
     code = (
-        f"import sys, weightcodecs; {made}; print([p for p in {list(PACKAGES.values())} if p in sys.modules])"
+        f"import sys, weightcodecs; [weightcodecs.get_codec(name) for name in {there}]; "
+        f"print([name for name in {list(PACKAGES.values())} if name in sys.modules])"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "[]"
