@@ -10,7 +10,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "weightcodecs"))
 
-from golden import GOLDEN, recipe, references_for
+from golden import GOLDEN, encoded, recipe
 
 import weightcodecs
 
@@ -22,7 +22,7 @@ def main() -> None:
             continue
         values = recipe(golden.format)
         codec = weightcodecs.get_codec(golden.codec, **golden.config)
-        golden.path.write_bytes(codec.encode(values, **references_for(codec, values)))
+        golden.path.write_bytes(encoded(codec, values))
         print(f"wrote {golden.path.name}, {golden.path.stat().st_size} bytes")
 
 

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from weightcodecs import FORMATS, Codec, FloatFormat, get_format
+from weightcodecs import FORMATS, Blob, Codec, FloatFormat, get_format
+from weightcodecs.pair import PairCodec
+from weightcodecs.quantise import quantise_int8
 
 Array = NDArray[Any]
 FOLDER = Path(__file__).parents[1] / "golden"
@@ -78,6 +80,12 @@ GOLDEN = [
     *_rows("bg4_lz4", "blocks", ["float32", "int64"], False),
     *_rows("bitx", "fast", ["float32", "bfloat16", "float16", "float8_e4m3fn"], True),
     *_rows("bitx", "paper", ["float32", "bfloat16", "float8_e4m3fn"], False, variant="paper"),
+    *_rows("zipnn_official", "huffman", ["float32", "bfloat16"], False),
+    *_rows("int8", "rows", ["float32", "bfloat16", "float16"], True),
+    *_rows("nf4", "blocks", ["float32", "bfloat16", "float16"], True),
+    *_rows("qstore", "fast", ["float32", "bfloat16", "float16"], True),
+    *_rows("qstore", "paper", ["bfloat16", "float16"], False, variant="paper"),
+    *_rows("qstore_chain", "fast", ["float32", "bfloat16", "float16"], True),
 ]
 
 
@@ -100,6 +108,14 @@ def recipe(format: FloatFormat) -> Array:
     values[40:45] = np.array(special).astype(format.dtype)
     values[100:120] = values[3]
     return values.reshape(6, 29)
+
+
+def encoded(codec: Codec, values: Array) -> Blob:
+    """Return the blob of an array; a pair codec gets its INT8 version beside it."""
+    if isinstance(codec, PairCodec):
+        quantised = quantise_int8(values)
+        return codec.encode_pair(values, quantised.codes, scales=quantised.scales)
+    return codec.encode(values, **references_for(codec, values))
 
 
 def references_for(codec: Codec, values: Array) -> dict[str, Array]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from configurations import BROUGHT
 from corpus import assert_faithful, bits
-from golden import FOLDER, GOLDEN, Golden, recipe, references_for
+from golden import FOLDER, GOLDEN, Golden, encoded, recipe, references_for
 
 import weightcodecs
 from weightcodecs import Codec, MissingExtraError
@@ -24,14 +24,14 @@ def _codec(golden: Golden) -> Codec:
 def test_decodes(golden: Golden) -> None:
     assert golden.path.exists(), "run: python tests/golden/make.py"
     blob = golden.path.read_bytes()
-    assert len(blob) < 2048
+    assert len(blob) < (32 << 10 if "qstore-paper" in golden.path.stem else 2048)  # 4.6 kB a scale group
     values = recipe(golden.format)
     codec = _codec(golden)
     extra = references_for(codec, values)
     decoded = weightcodecs.decode(blob, **extra)
     assert_faithful(codec, golden.format, values, decoded, golden.path.stem)
     # Bounded codecs too give back the same bits as ever: those of a round trip today.
-    assert (bits(decoded) == bits(codec.decode(codec.encode(values, **extra), **extra))).all()
+    assert (bits(decoded) == bits(codec.decode(encoded(codec, values), **extra))).all()
     assert weightcodecs.inspect(blob).version == golden.version
 
 
@@ -41,7 +41,7 @@ def test_same_bytes_again(golden: Golden) -> None:
     if not golden.ours or codec.version != golden.version:
         pytest.skip("a library decides on these bytes, or an older version wrote them")
     values = recipe(golden.format)
-    assert bytes(codec.encode(values, **references_for(codec, values))) == golden.path.read_bytes()
+    assert bytes(encoded(codec, values)) == golden.path.read_bytes()
 
 
 def test_none_is_forgotten() -> None:
