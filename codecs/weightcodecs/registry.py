@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 
-from .blob import Bytes, parse_blob
+from .blob import Bytes, parse_description
 from .codec import Array, Codec
 from .errors import ConfigError, CorruptBlobError, UnknownNameError, WeightCodecsError, nearest_names
 
@@ -131,7 +131,7 @@ def decode(
     blob: Bytes, *, reference: Array | None = None, out: Array | None = None, threads: int = 1
 ) -> Array:
     """Decode a blob of any known codec: the blob says which. Arguments and errors as for `Codec.decode`."""
-    name = parse_blob(blob).codec
+    name = parse_description(blob).codec  # the codec checks the rest, and the checksum once
     try:
         codec = codec_class(name)()
     except UnknownNameError as error:
