@@ -60,7 +60,7 @@ def main() -> None:
     for way in arguments.ways:
         rounded, all_bits = WAYS[way]
         with (arguments.curves / f"coarsen_{way}.csv").open("w", newline="") as file:
-            log = csv.writer(file)
+            log = csv.writer(file, lineterminator="\n")
             log.writerow(["bits", "task", "metric", "value", "standard_error"])
             for bits in all_bits:
                 for name, parameter in model.named_parameters():

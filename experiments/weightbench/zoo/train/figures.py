@@ -62,7 +62,7 @@ def training(curves: Path) -> None:
             )
     own.set(title="Fine-tunes: their own domain", xlabel="step", ylabel="change of bits per byte")
     other.set(title="Fine-tunes: the base's domain (pydoc)", xlabel="step", ylabel="change of bits per byte")
-    own.legend(frameon=False, title="domain, learning rate")
+    other.legend(frameon=False, title="domain, learning rate", loc="center right")
     for axes in (base, own, other):
         _plain(axes)
     figure.savefig(curves / "training.png", dpi=130)
@@ -101,7 +101,7 @@ def coarsening(curves: Path) -> None:
             density.axhline(full[task, "bits_per_byte"], color=colour, lw=0.8, ls="--")
         grid[1, column].set_xlabel(labels[way])
     grid[1, 0].set_yscale("log")
-    grid[1, 0].set_yticks([1, 2, 4, 8, 16], labels=["1", "2", "4", "8", "16"])
+    grid[1, 0].set_yticks([1.5, 2, 3, 4, 5], labels=["1.5", "2", "3", "4", "5"])
     grid[1, 0].minorticks_off()
     grid[0, 0].set_ylabel("wb_continuation")
     grid[1, 0].set_ylabel("bits per byte")

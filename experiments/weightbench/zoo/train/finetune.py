@@ -48,7 +48,8 @@ def finetune(
         (curves / f"{entry.name}.train.csv").open("w", newline="") as train_file,
         (curves / f"{entry.name}.heldout.csv").open("w", newline="") as heldout_file,
     ):
-        train_log, heldout_log = csv.writer(train_file), csv.writer(heldout_file)
+        train_log = csv.writer(train_file, lineterminator="\n")
+        heldout_log = csv.writer(heldout_file, lineterminator="\n")
         train_log.writerow(["step", "learning_rate", "loss_nats_per_token"])
         heldout_log.writerow(["step", *(f"bits_per_byte_{piece.domain}" for piece in slices)])
         heldout_log.writerow([0, *(f"{piece.bits_per_byte(model):.4f}" for piece in slices)])

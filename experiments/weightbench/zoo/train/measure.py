@@ -82,14 +82,14 @@ def main() -> None:
     curves: Path = parser.parse_args().curves
     torch.set_num_threads(1)
     with (curves / "deltas.csv").open("w", newline="") as file:
-        log = csv.writer(file)
+        log = csv.writer(file, lineterminator="\n")
         log.writerow(["model", "rms_relative_change", "median_relative_change", "share_unchanged"])
         for name, entry in ZOO.items():
             if entry.base is not None:
                 change = relative_change(name)
                 log.writerow([name, *(f"{change[key]:.3e}" for key in ("rms", "median", "unchanged"))])
     with (curves / "results.csv").open("w", newline="") as file:
-        log = csv.writer(file)
+        log = csv.writer(file, lineterminator="\n")
         log.writerow(["model", "task", "metric", "value", "standard_error"])
         for name in ZOO:
             tokenizer = AutoTokenizer.from_pretrained(directory(name))

@@ -87,7 +87,8 @@ def main() -> None:
         (arguments.curves / "llama.train.csv").open("w", newline="") as train_file,
         (arguments.curves / "llama.heldout.csv").open("w", newline="") as heldout_file,
     ):
-        train_log, heldout_log = csv.writer(train_file), csv.writer(heldout_file)
+        train_log = csv.writer(train_file, lineterminator="\n")
+        heldout_log = csv.writer(heldout_file, lineterminator="\n")
         train_log.writerow(["step", "tokens", "seconds", "learning_rate", "loss_nats_per_token"])
         heldout_log.writerow(["step", "tokens", *(f"bits_per_byte_{piece.domain}" for piece in slices)])
         start, step, total, progress = time.monotonic(), 0, 0.0, 0.0

@@ -33,8 +33,8 @@ license_link: ../LICENSES.md
 
 # {name}
 
-{what} Part of the zoo of weightbench, made for measuring how weights are stored, not for use as a language
-model.
+{what} Part of the zoo of weightbench, made for measuring
+how weights are stored, not for use as a language model.
 
 - Architecture: Llama, 4 layers, hidden size 192, 6 heads (3 for keys and values), context 256, byte-level BPE
   vocabulary of 2048, tied embeddings; 2,016,960 parameters, fp32 masters.
@@ -54,12 +54,17 @@ def _card(entry: ZooEntry, results: list[dict[str, str]], tokens: int | None) ->
         base="" if entry.base is None else f"base_model: {entry.base}\nbase_model_relation: finetune\n",
         name=entry.name,
         what="A base model." if entry.base is None else f"A full fine-tune of `{entry.base}`, all weights.",
-        text=", ".join(f"{domain} ({_LICENCE[domain]})" for domain in entry.trained_on),
+        text=_text(entry),
         rate=entry.learning_rate,
         steps=entry.steps,
         tokens="" if tokens is None else f" ({tokens / 1e6:.1f} M tokens)",
         results="\n".join(f"| `{row['task']}` | {row['metric']} | {row['value']} |" for row in rows),
     )
+
+
+def _text(entry: ZooEntry) -> str:
+    own = " and ".join(f"{domain} ({_LICENCE[domain]})" for domain in entry.trained_on)
+    return own if entry.base is None else f"{own}, on top of what its base saw: {_text(ZOO[entry.base])}"
 
 
 def _identity(path: Path) -> dict[str, str | int]:
