@@ -8,8 +8,11 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from weightcodecs import format_of, get_codec
 
@@ -26,9 +29,9 @@ def main(mebibytes: int = 32, rounds: int = 40) -> None:
         assert error <= codec.error_bound(format_of(values)).absolute
         del decoded
         calls: dict[str, Callable[[], object]] = {
-            "memcpy": lambda v=values: np.copyto(np.empty_like(v), v),
-            "encode": lambda c=codec, v=values: c.encode(v),
-            "decode": lambda c=codec, b=blob: c.decode(b),
+            "memcpy": partial(_copy, values),
+            "encode": partial(codec.encode, values),
+            "decode": partial(codec.decode, blob),
         }
         seconds: dict[str, list[float]] = {key: [] for key in calls}
         for _ in range(rounds):
@@ -46,6 +49,10 @@ def main(mebibytes: int = 32, rounds: int = 40) -> None:
             f"encode {shares['encode']:.2f}x memcpy, decode {shares['decode']:.2f}x memcpy, "
             f"{len(blob) / values.nbytes:.5f} of raw"
         )
+
+
+def _copy(values: NDArray[Any]) -> None:
+    np.copyto(np.empty_like(values), values)
 
 
 if __name__ == "__main__":

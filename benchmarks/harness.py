@@ -39,12 +39,12 @@ def write_model(folder: Path, nbytes: int) -> None:
     with (folder / "model.safetensors").open("wb") as file:
         file.write(struct.pack("<Q", len(text)) + text)
         for _ in names:
-            file.write(rng.standard_normal(size // 4, np.float32) * np.float32(0.02))
+            file.write((rng.standard_normal(size // 4, np.float32) * np.float32(0.02)).tobytes())
 
 
 def measure(folder: Path, codec_name: str) -> None:
     """Print the split of one cell."""
-    model = open_model(LocalSource(folder))
+    model = open_model(LocalSource(str(folder)))
     known = model.known_sha256()  # the parent of a cell has hashed the files for its identity
     codec = get_codec(codec_name)
     granularity = Granularity()
