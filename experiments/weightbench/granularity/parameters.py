@@ -9,7 +9,6 @@ they save, is a result. Source: ours, after the parameter-level analysis of Su e
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
@@ -88,12 +87,20 @@ def _width(distinct: int) -> int:
     return (distinct - 1).bit_length()
 
 
+# The split that was made last: a unit's values and references are asked for one after the other, and keeping
+# the splits of all units would keep the whole model in memory.
+_last: tuple[ParameterUnit, Distinct] | None = None
+
+
 class ParameterUnit(Unit):
     """A segment of a format's stream, coded as its distinct values, which are found when first asked for."""
 
-    @cached_property
+    @property
     def _split(self) -> Distinct:
-        return split(self.values())
+        global _last
+        if _last is None or _last[0] is not self:
+            _last = (self, split(self.values()))
+        return _last[1]
 
     def array(self) -> Array:
         """Return the distinct values (k,), ascending by bit pattern."""
