@@ -76,6 +76,13 @@ def test_drawn_planes(symbols: Plane, picks: Plane, method: str) -> None:
     round_trip(symbols[picks % symbols.size], method=method, chunk_bytes=1024)
 
 
+def test_planes_of_two_symbols() -> None:
+    places = np.random.default_rng(4).random(1 << 14) < 0.01
+    for common in (0, 64, 65, 255):
+        for rare in range(256):
+            round_trip(np.where(places, rare, common).astype(np.uint8))
+
+
 def test_sizes_are_near_the_entropy() -> None:
     random = np.random.default_rng(7)
     for scale in (0.3, 1.0, 5.0, 20.0):

@@ -2,7 +2,8 @@
 
 The exponents of a weight tensor fill a narrow window. Where all symbols of a plane but 0 agree in their two
 highest bits (exponents of magnitudes from 2**-62 to below 2), the six other bits of two neighbours make a
-number of 12 bits. Counting pairs takes half the increments, and coding pairs half the table loads and shifts.
+number of 12 bits; six zero bits stand for the symbol 0, so the window's own first symbol must not occur.
+Counting pairs takes half the increments, and coding pairs half the table loads and shifts.
 The streams are those of huffman_encode, bit for bit. Source: ours.
 """
 
@@ -23,6 +24,8 @@ _LOW_BITS = np.uint64(0x7F7F_7F7F_7F7F_7F7F)
 _HIGH_BIT = np.uint64(0x8080_8080_8080_8080)
 _FIRST = np.uint64(0x003F_003F_003F_003F)
 _SECOND = np.uint64(0x0FC0_0FC0_0FC0_0FC0)
+_LOW_SIX = np.uint64(0x3F3F_3F3F_3F3F_3F3F)
+_SEVENTH_BIT = np.uint64(0x4040_4040_4040_4040)
 _EVERY_BYTE = np.uint64(0x0101_0101_0101_0101)
 _PAIR = np.uint64(0xFFFF)
 _TABLE1, _TABLE2, _TABLE3 = np.uint64(PAIRS), np.uint64(2 * PAIRS), np.uint64(3 * PAIRS)
@@ -45,8 +48,8 @@ def pair_numbers(plane, start, size, words):  # type: ignore[no-untyped-def]
         words: uint64 (size // 8,), overwritten: four pair numbers of 16 bits each, the first one lowest.
 
     Returns:
-        The two high bits that all symbols but 0 have (0, 64, 128 or 192), or -1 if there is no such window or
-        the size does not suit.
+        The two high bits that all symbols but 0 have (0, 64, 128 or 192), or -1 if there is no such window,
+        its first symbol (64, 128, 192) occurs, or the size does not suit.
     """
     if size % (8 * SEGMENTS) != 0 or size < MIN_BYTES or size > MAX_BYTES:
         return -1
@@ -61,6 +64,8 @@ def pair_numbers(plane, start, size, words):  # type: ignore[no-untyped-def]
             symbols = load64(plane, start + 8 * word)
             occurs = (((symbols & _LOW_BITS) + _LOW_BITS) | symbols) & _HIGH_BIT
             outside |= ((symbols ^ expected) & _WINDOW) & (occurs | (occurs >> _W1))
+            # 64, 128 and 192 would be taken for 0: their six low bits are zero, they are not.
+            outside |= (occurs >> _W1) & ~((symbols & _LOW_SIX) + _LOW_SIX) & _SEVENTH_BIT
             store64(words, 8 * word, (symbols & _FIRST) | ((symbols >> _W2) & _SECOND))
         if outside != _NONE:
             return -1
