@@ -192,8 +192,8 @@ def _encode_planes(
             buffer.array[at : at + len(data)] = np.frombuffer(data, np.uint8)
             at += len(data)
     end = rest_size + sum(lengths)
+    outside = outside_guard(wide, guard, exceptions)
     if exceptions:
-        outside = outside_guard(wide, guard, exceptions)
         size = exceptions_nbytes(count, exceptions, values.itemsize)
         pack_exceptions(values, outside, buffer.array[end : end + size])
         end += size
