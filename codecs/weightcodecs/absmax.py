@@ -1,13 +1,15 @@
-"""int8 and nf4: what everybody runs to make weights small, as lossy codecs with a bound that holds.
+"""int8, int4 and nf4: what everybody runs to make weights small, as lossy codecs with a bound that holds.
 
-int8 keeps a tensor as LLM.int8() does, one scale a row; nf4 as QLoRA does, one for 64 values (see
-`quantise`). Decoding gives the dequantised values in the original format. The error hangs on the data: half a
-step of the grid, which is the largest magnitude over 254 (int8), or half the widest gap between levels, 0.152
-of the largest magnitude (nf4), and the rounding to the original format. That is what `ErrorBound.of_max`
-says. Non-finite values, and any value that would miss the bound, stand in an exception list.
+int8 keeps a tensor as LLM.int8() does, one scale a row, int4 likewise on a grid of 15 levels; nf4 as QLoRA
+does, one scale for 64 values (see `quantise`). Decoding gives the dequantised values in the original format.
+The error hangs on the data: half a step of the grid, which is the largest magnitude over 254 (int8) or over
+14 (int4), or half the widest gap between levels, 0.152 of the largest magnitude (nf4), and the rounding to
+the original format. That is what `ErrorBound.of_max` says. It is the bound of the tensor's largest row or
+block: a row of smaller values is nearer. Non-finite values, and any value that would miss the bound, stand in
+an exception list.
 
-Format of a payload: codes (int8, or two NF4 codes to a byte) · scales (float32) · exception list. Source:
-ours.
+Format of a payload: codes (int8, or two INT4 or NF4 codes to a byte) · scales (float32) · exception list.
+Source: ours.
 """
 
 from __future__ import annotations
@@ -29,21 +31,23 @@ from .quantise import (
     BLOCK,
     NF4_LEVELS,
     Quantised,
+    dequantise_int4,
     dequantise_int8,
     dequantise_nf4,
     quantisable,
+    quantise_int4,
     quantise_int8,
     quantise_nf4,
 )
 
-__all__ = ["Int8", "Nf4"]
+__all__ = ["Int4", "Int8", "Nf4"]
 
 _PIECE = 1 << 20  # values judged at a time
 _ROUNDING = 1 + 2.0**-18  # of float32 arithmetic in the quantiser and its inverse
 
 
 class _Absmax(ArrayCodec):
-    """What both share: the exception list, and the sizes of codes and scales."""
+    """What they share: the exception list, and the sizes of codes and scales."""
 
     half_step: ClassVar[float]
 
@@ -147,7 +151,28 @@ class Int8(_Absmax):
         return dequantise_int8(codes.view(np.int8), scales, info.format.dtype)
 
     def _sizes(self, shape: tuple[int, ...], count: int) -> tuple[int, int]:
-        return count, shape[0] if len(shape) > 1 else 1
+        return count, _rows(shape)
+
+
+@dataclass(frozen=True)
+class Int4(_Absmax):
+    """INT4 (codes −7 to 7), one absmax scale a row: everything under one index of the first axis.
+
+    With one scale for a whole row this is the crudest of the three: on Gaussian rows of a thousand values a
+    step is about half a standard deviation. It stands here as the baseline that papers compare with.
+    """
+
+    name: ClassVar[str] = "int4"
+    half_step: ClassVar[float] = 1 / 14
+
+    def _quantised(self, values: Array) -> Quantised:
+        return quantise_int4(values)
+
+    def _restored(self, codes: NDArray[np.uint8], scales: NDArray[np.float32], info: BlobInfo) -> Array:
+        return dequantise_int4(codes, scales, (info.count,), info.format.dtype)
+
+    def _sizes(self, shape: tuple[int, ...], count: int) -> tuple[int, int]:
+        return -(-count // 2), _rows(shape)
 
 
 @dataclass(frozen=True)
@@ -165,3 +190,7 @@ class Nf4(_Absmax):
 
     def _sizes(self, shape: tuple[int, ...], count: int) -> tuple[int, int]:
         return -(-count // 2), -(-count // BLOCK)
+
+
+def _rows(shape: tuple[int, ...]) -> int:
+    return shape[0] if len(shape) > 1 else 1

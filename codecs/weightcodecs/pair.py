@@ -37,7 +37,7 @@ class Quantised:
     """A quantised tensor.
 
     Attributes:
-        codes: int8 of the tensor's shape (INT8), or uint8 (⌈n / 2⌉,), two codes to a byte (NF4).
+        codes: int8 of the tensor's shape (INT8), or uint8 (⌈n / 2⌉,), two codes to a byte (NF4, INT4).
         scales: float32, the largest magnitude of each row (rows,) or block (⌈n / 64⌉,); None if not known.
     """
 

@@ -1,10 +1,11 @@
-"""Quantisers of our own: row-wise absmax INT8 and block-wise NF4, from float16, bfloat16 and float32.
+"""Quantisers of our own: row-wise absmax INT8 and INT4, block-wise NF4; of float16, bfloat16 and float32.
 
 INT8 follows LLM.int8() (Dettmers et al., NeurIPS 2022): one scale for each output row, the row's largest
 magnitude a; q = rint(w·127/a), w ≈ q·a/127; −128 does not occur. A row is everything under one index of the
-first axis (a convolution's output channel too); arrays of fewer than two dimensions are one row. NF4 follows
-QLoRA (Dettmers et al., NeurIPS 2023), its scales not quantised again: 64 consecutive values share one scale,
-codes are indices into 16 fixed levels, two to a byte, the first in the high half.
+first axis (a convolution's output channel too); arrays of fewer than two dimensions are one row. INT4 is
+the same on the grid −7 to 7, two codes to a byte in two's complement (−8 does not occur). NF4 follows QLoRA
+(Dettmers et al., NeurIPS 2023), its scales not quantised again: 64 consecutive values share one scale, codes
+are indices into 16 fixed levels, two to a byte. Of two codes in a byte the first is in the high half.
 
 What differs from the CUDA originals: we divide correctly rounded instead of approximately, and do not pass
 through float16 first. Both can turn a tie; nothing here expects a code to be reproducible elsewhere.
@@ -19,7 +20,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from .errors import UnsupportedFormatError
 from .formats import FloatFormat, format_of
-from .kernels.absmax import quantise_int8_groups, quantise_nf4_groups
+from .kernels.absmax import quantise_nf4_groups, quantise_uniform_groups
 from .pair import Quantised
 
 __all__ = [
@@ -27,10 +28,12 @@ __all__ = [
     "NF4_LEVELS",
     "Quantised",
     "code_intervals",
+    "dequantise_int4",
     "dequantise_int8",
     "dequantise_nf4",
     "pack_nibbles",
     "quantisable",
+    "quantise_int4",
     "quantise_int8",
     "quantise_nf4",
     "row_size",
@@ -57,6 +60,7 @@ NF4_LEVELS: Scales = np.array(
 _MIDPOINTS: Scales = ((NF4_LEVELS[1:].astype(np.float64) + NF4_LEVELS[:-1]) / 2).astype(np.float32)
 _PIECE = 1 << 20  # values widened to float32 at a time
 _TOLERANCE = 2.0**-20
+_LIMIT8, _LIMIT4 = 127, 7  # the largest codes
 _QUANTISABLE = ("float16", "bfloat16", "float32")
 
 
@@ -66,7 +70,7 @@ def quantisable(format: FloatFormat) -> str | None:
 
 
 def row_size(shape: tuple[int, ...]) -> int:
-    """Return how many consecutive values share a scale in INT8."""
+    """Return how many consecutive values share a scale in INT8 and INT4."""
     return int(np.prod(shape[1:], dtype=np.int64)) if len(shape) > 1 else int(np.prod(shape, dtype=np.int64))
 
 
@@ -80,15 +84,7 @@ def quantise_int8(values: Array) -> Quantised:
     Raises:
         UnsupportedFormatError: another dtype.
     """
-    flat = _flat(values)
-    rows = values.shape[0] if values.ndim > 1 else 1
-    group = row_size(values.shape)
-    codes, scales = np.zeros(flat.size, np.int8), np.zeros(rows, np.float32)
-    step = max(_PIECE // max(group, 1), 1)
-    for row in range(0, rows if flat.size else 0, step):
-        part = slice(row * group, (row + step) * group)
-        quantise_int8_groups(_wide(flat[part]), group, codes[part], scales[row : row + step])
-    return Quantised(codes.reshape(values.shape), scales)
+    return _quantised(values, _LIMIT8)
 
 
 def dequantise_int8(codes: Array, scales: Scales, dtype: DTypeLike) -> Array:
@@ -97,20 +93,27 @@ def dequantise_int8(codes: Array, scales: Scales, dtype: DTypeLike) -> Array:
     Raises:
         ValueError: the number of codes is no multiple of the number of scales.
     """
-    out = np.empty(codes.shape, dtype)
-    if codes.size == 0:
-        return out
-    if scales.size == 0 or codes.size % scales.size:
-        raise ValueError(f"{scales.size} scales do not divide {codes.size} codes into equal rows")
-    group = codes.size // scales.size
-    flat, target = codes.reshape(-1, group), out.reshape(-1, group)
-    step = max(_PIECE // group, 1)
-    with np.errstate(invalid="ignore", over="ignore"):
-        steps = scales.reshape(-1, 1).astype(np.float64) / 127
-        for row in range(0, scales.size, step):
-            part = slice(row, row + step)
-            target[part] = (flat[part] * steps[part]).astype(np.float32)
-    return out
+    return _dequantised(codes, scales, dtype, _LIMIT8)
+
+
+def quantise_int4(values: Array) -> Quantised:
+    """Quantise to INT4, one scale a row, codes packed two to a byte; see `quantise_int8`."""
+    made = _quantised(values, _LIMIT4)
+    return Quantised(pack_nibbles(made.codes.reshape(-1).view(np.uint8) & np.uint8(15)), made.scales)
+
+
+def dequantise_int4(codes: Array, scales: Scales, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
+    """Return q·a/7 of packed INT4 `codes`, rounded to `dtype`, as an array of `shape`; see `dequantise_int8`.
+
+    Raises:
+        ValueError: codes or scales are not as many as the shape needs.
+    """
+    size = int(np.prod(shape, dtype=np.int64))
+    if codes.size != -(-size // 2):
+        raise ValueError(f"{codes.size} bytes of codes do not make {size} values")
+    nibbles = unpack_nibbles(codes, size)
+    signed = ((nibbles ^ np.uint8(8)) - np.uint8(8)).view(np.int8)
+    return _dequantised(signed, scales, dtype, _LIMIT4).reshape(shape)
 
 
 def quantise_nf4(values: Array) -> Quantised:
@@ -177,6 +180,37 @@ def code_intervals(levels: int, slack: float = 0.0) -> tuple[NDArray[np.float64]
     edges = np.concatenate([[-1.0], _MIDPOINTS.astype(np.float64), [1.0]])
     margin = np.diff(edges) * slack + _TOLERANCE
     return edges[:-1] - margin, edges[1:] + margin
+
+
+def _quantised(values: Array, limit: int) -> Quantised:
+    flat = _flat(values)
+    rows = values.shape[0] if values.ndim > 1 else 1
+    group = row_size(values.shape)
+    codes, scales = np.zeros(flat.size, np.int8), np.zeros(rows, np.float32)
+    step = max(_PIECE // max(group, 1), 1)
+    for row in range(0, rows if flat.size else 0, step):
+        part = slice(row * group, (row + step) * group)
+        quantise_uniform_groups(
+            _wide(flat[part]), group, np.float32(limit), codes[part], scales[row : row + step]
+        )
+    return Quantised(codes.reshape(values.shape), scales)
+
+
+def _dequantised(codes: Array, scales: Scales, dtype: DTypeLike, limit: int) -> Array:
+    out = np.empty(codes.shape, dtype)
+    if codes.size == 0:
+        return out
+    if scales.size == 0 or codes.size % scales.size:
+        raise ValueError(f"{scales.size} scales do not divide {codes.size} codes into equal rows")
+    group = codes.size // scales.size
+    flat, target = codes.reshape(-1, group), out.reshape(-1, group)
+    step = max(_PIECE // group, 1)
+    with np.errstate(invalid="ignore", over="ignore"):
+        steps = scales.reshape(-1, 1).astype(np.float64) / limit
+        for row in range(0, scales.size, step):
+            part = slice(row, row + step)
+            target[part] = (flat[part] * steps[part]).astype(np.float32)
+    return out
 
 
 def _wide(part: Array) -> Array:

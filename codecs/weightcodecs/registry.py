@@ -48,6 +48,7 @@ _BUILT_IN = {
     "qstore": "qstore:QStore",
     "qstore_chain": "qstore_chain:QStoreChain",
     "int8": "absmax:Int8",
+    "int4": "absmax:Int4",
     "nf4": "absmax:Nf4",
 }
 _registered: dict[str, type[Codec]] = {}

@@ -41,6 +41,7 @@ CONFIGURATIONS: dict[str, list[dict[str, Any]]] = {
     "zipnn_official": [{}],
     "fm_delta": [{}, {"contexts": 1, "entropy": "smallest"}, {"variant": "paper"}],
     "int8": [{}],
+    "int4": [{}],
     "nf4": [{}],
     "qstore": [{}, {"variant": "paper"}],
     "qstore_chain": [{}],

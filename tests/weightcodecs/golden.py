@@ -82,6 +82,7 @@ GOLDEN = [
     *_rows("bitx", "paper", ["float32", "bfloat16", "float8_e4m3fn"], False, variant="paper"),
     *_rows("zipnn_official", "huffman", ["float32", "bfloat16"], False),
     *_rows("int8", "rows", ["float32", "bfloat16", "float16"], True),
+    *_rows("int4", "rows", ["float32", "bfloat16", "float16"], True),
     *_rows("nf4", "blocks", ["float32", "bfloat16", "float16"], True),
     *_rows("qstore", "fast", ["float32", "bfloat16", "float16"], True),
     *_rows("qstore", "paper", ["bfloat16", "float16"], False, variant="paper"),
