@@ -119,7 +119,8 @@ def test_rounds_until_count_and_seconds() -> None:
 
 
 def test_single_round_is_flagged() -> None:
-    result = measure_units(get_codec("identity"), units(1000), MeasurePlan("smoke", 1, 0.0, min_timed_seconds=0.0))
+    plan = MeasurePlan("smoke", 1, 0.0, min_timed_seconds=0.0)
+    result = measure_units(get_codec("identity"), units(1000), plan)
     assert result.single_round
     assert any("single round" in flag for flag in result.flags)
     assert result.encode is not None
