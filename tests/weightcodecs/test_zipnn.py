@@ -51,6 +51,27 @@ def test_vectors(case: dict[str, Any], variant: str) -> None:
     assert codec.decode(blob).tobytes() == values.tobytes()
 
 
+@pytest.mark.parametrize(
+    ("name", "entropy", "whole", "split"),
+    [
+        ("float8_e4m3fn", "huffman", 0.812, 0.822),
+        ("float8_e4m3fn", "ans", 0.807, 0.816),
+        ("float8_e5m2", "huffman", 0.694, 0.699),
+        ("float8_e5m2", "ans", 0.688, 0.694),
+    ],
+)
+def test_fp8_is_smaller_as_whole_bytes(name: str, entropy: str, whole: float, split: float) -> None:
+    """What the module's docstring says: exponents apart, the other bits packed raw, would be larger."""
+    format = weightcodecs.get_format(name)
+    values = np.random.default_rng(7).standard_normal(1 << 20).astype(format.dtype)
+    exponents = (values.view(np.uint8) >> format.mantissa_bits) & ((1 << format.exponent_bits) - 1)
+    codec = get_codec("zipnn", entropy=entropy)
+    as_bytes = len(codec.encode(values)) / values.size
+    apart = len(codec.encode(exponents)) / values.size + (1 + format.mantissa_bits) / 8
+    assert as_bytes == pytest.approx(whole, abs=0.001)
+    assert apart == pytest.approx(split, abs=0.001)
+
+
 @pytest.mark.parametrize("format", FORMATS.values(), ids=FORMATS)
 @pytest.mark.parametrize("count", [1, 63, BLOCK - 1, BLOCK + 5])
 def test_planes_against_reference(format: Any, count: int) -> None:
