@@ -42,6 +42,7 @@ Generator = np.random.Generator
 SPARE_MEMORY = 192 << 20
 """What a decoder may allocate on top of the warm process; the honest blobs here hold 100 KB at most."""
 TIME_LIMIT = 20
+PAIR_CODECS = {codec.name for _, codec in pair_configurations()}
 
 EXTREMES = (0, 1, 2, 7, 8, 63, 64, 255, 256, 4095, 4096, 4097, 65535, 65536, 1 << 24, 1 << 31, (1 << 32) - 1)
 HUGE = (1 << 40, 1 << 61, (1 << 62) - 1, (1 << 63) - 1, 1 << 63, (1 << 64) - 1, 1 << 68)
@@ -207,7 +208,7 @@ def mutated_blob(rng: Generator, seed: Seed, others: list[Seed]) -> bytes:
             case _:
                 body = mutated_bytes(rng, seed.blob[:-14], payloads)
                 return resealed(body, int(rng.choice([len(body), *range(60)])))
-    if codec in {own.name for _, own in pair_configurations()}:
+    if codec in PAIR_CODECS:
         parameters = resealed_pair(codec, version, format, shape, parameters, payload)
     return bytes(
         seal(
