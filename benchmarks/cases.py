@@ -59,14 +59,16 @@ def vectors(name: str) -> list[dict[str, Any]]:
     return cases
 
 
-def lossless(threads: Sequence[int]) -> list[Entry]:
-    """Return ZipNN's contestants."""
-    entries = []
+def lossless(threads: Sequence[int], values: Array) -> list[Entry]:
+    """Return ZipNN's contestants. OpenZL's deconstruction stores fp16 whole: there its generic graph too."""
+    entries = [openzl("Huffman"), openzl("Fse")]
+    if values.dtype == np.float16:
+        entries.append(ours("openzl", role="peer", graph="generic"))
     for count in threads:
         for entropy, rivals in (("auto", ()), ("huffman", ("openzl huffman",)), ("ans", ("openzl fse",))):
             entries.append(ours("zipnn", count, None, ("zipnn official", *rivals), entropy=entropy))
         entries.append(official_zipnn(count))
-    return [*entries, openzl("Huffman"), openzl("Fse")]
+    return entries
 
 
 def delta(threads: Sequence[int], base: Array, stored: bool) -> list[Entry]:
@@ -92,7 +94,7 @@ def zipnn_cases(scale: Scale) -> Iterator[Case]:
         values = (random.standard_normal(scale.count(vector["n"])) * vector["sigma"]).astype(np.float32)
         for part in reversed(vector["input"].split("<-")):
             values = values.astype(np.float32).astype(DTYPES[part])
-        yield line_up(vector["input"], values, lossless(scale.threads))
+        yield line_up(vector["input"], values, lossless(scale.threads, values))
 
 
 def fine_tuned(vector: dict[str, Any], elements: int) -> tuple[Array, Array]:
@@ -149,7 +151,7 @@ def zoo_cases(scale: Scale) -> Iterator[Case]:
         read = {name: weights(cast(open_model(ZooSource(name)), dtype), elements) for name in ZOO}
         for name, entry in ZOO.items():
             if entry.base is None:
-                yield line_up(f"{short} {name}", read[name], lossless(scale.threads))
+                yield line_up(f"{short} {name}", read[name], lossless(scale.threads, read[name]))
             else:
                 base = read[entry.base]
                 yield line_up(f"{short} {name}", read[name], delta(scale.threads, base, stored=False))
@@ -162,7 +164,7 @@ def minilm_cases(scale: Scale) -> Iterator[Case]:
         model = open_model(model_request(config).source)  # type: ignore[arg-type]
         for short, dtype in (("fp32", "float32"), ("bf16", "bfloat16"), ("fp16", "float16")):
             values = weights(cast(model, dtype), scale.count(1 << 40))
-            yield line_up(f"{short} minilm", values, lossless(scale.threads))
+            yield line_up(f"{short} minilm", values, lossless(scale.threads, values))
     except (WeightbenchError, OSError) as error:
         raise FamilySkippedError(str(error)) from None
 
