@@ -17,6 +17,16 @@ MAX_STATES = 1 << MAX_TABLE_LOG
 
 
 @kernel
+def entropy_bits(counts, size):  # type: ignore[no-untyped-def]
+    """Bits that an ideal coder takes for symbols with these counts (integers (256,) with sum ``size``)."""
+    bits = 0.0
+    for symbol in range(256):
+        if counts[symbol] > 0:
+            bits -= counts[symbol] * np.log2(counts[symbol] / size)
+    return bits
+
+
+@kernel
 def normalise(counts, size, frequencies):  # type: ignore[no-untyped-def]
     """Scale ``counts`` to frequencies that sum to a power of two, none of them 0 where the count is not.
 

@@ -20,7 +20,6 @@ _W1 = np.uint64(1)
 _W7 = np.uint64(7)
 _W16 = np.uint64(16)
 _W63 = np.uint64(63)
-_BYTE = np.uint64(0xFF)
 
 
 @kernel
@@ -48,7 +47,7 @@ def _encoding_tables(frequencies, log, bits_of, base_of, next_state):  # type: i
 
 @njit(inline="always")
 def _step(symbol, state, pending, bits_of, base_of, next_state):  # type: ignore[no-untyped-def]
-    bits = ((state + bits_of[symbol]) >> _W16) & _BYTE
+    bits = (state + bits_of[symbol]) >> _W16
     pending = (pending << bits) | (state & ((_W1 << bits) - _W1))
     return np.uint64(next_state[(state >> bits) + base_of[symbol]]), pending
 

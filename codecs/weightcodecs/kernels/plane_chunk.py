@@ -19,7 +19,7 @@ How many bytes a chunk decodes to, and how many it has, the caller knows.
 
 import numpy as np
 
-from weightcodecs.kernels.ans_code import normalise, read_frequencies, write_frequencies
+from weightcodecs.kernels.ans_code import entropy_bits, normalise, read_frequencies, write_frequencies
 from weightcodecs.kernels.ans_decode import decode_ans, several_table, single_table
 from weightcodecs.kernels.ans_encode import encode_ans
 from weightcodecs.kernels.code_table import MAX_TABLE_BYTES, read_table, write_table
@@ -107,10 +107,13 @@ def encode_chunk(plane, start, size, stream, at, allowed):  # type: ignore[no-un
     frequencies = np.empty(256, np.int64)
     log = 0
     if allowed & ALLOW_ANS:
-        log, bits = normalise(counts, size, frequencies)
-        ends = SEGMENTS * (log + 8) // 8
-        total = 1 + 3 * width + np.int64(bits / 8) + ends
         wanted = best - best // _ANS_GAIN if method == HUFFMAN and allowed & PREFER_SPEED else best
+        total = wanted
+        # No frequencies beat the entropy: where that is too much, as usual beside Huffman, do without them.
+        if 1 + 3 * width + np.int64(entropy_bits(counts, size) / 8) < wanted:
+            log, bits = normalise(counts, size, frequencies)
+            ends = SEGMENTS * (log + 8) // 8
+            total = 1 + 3 * width + np.int64(bits / 8) + ends
         if total < wanted:
             ans_table = np.empty(MAX_TABLE_BYTES, np.uint8)
             ans_bytes = write_frequencies(frequencies, ans_table)
@@ -120,7 +123,7 @@ def encode_chunk(plane, start, size, stream, at, allowed):  # type: ignore[no-un
                 table = ans_table
                 table_bytes = ans_bytes
     if allowed & ALLOW_RUNS and long_runs(plane, start, size):
-        total = 1 + runs_size(plane, start, size)
+        total = 1 + runs_size(plane, start, size, best - 1)
         if total < best:
             best = total
             method = RUNS

@@ -46,11 +46,11 @@ def run_end(plane, at, last):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def runs_size(plane, start, size):  # type: ignore[no-untyped-def]
-    """Bytes that ``encode_runs`` writes for ``plane[start : start + size]``."""
+def runs_size(plane, start, size, limit):  # type: ignore[no-untyped-def]
+    """Bytes that ``encode_runs`` writes for ``plane[start : start + size]``, or ``limit`` or more."""
     total = 0
     at = start
-    while at < start + size:
+    while at < start + size and total < limit:
         end = run_end(plane, at, start + size)
         total += 1 + (np.int64(bit_length(np.uint64(end - at))) + 6) // 7
         at = end
