@@ -22,7 +22,7 @@ def main() -> None:
             continue
         values = recipe(golden.format)
         codec = weightcodecs.get_codec(golden.codec, **golden.config)
-        golden.path.write_bytes(encoded(codec, values))
+        golden.path.write_bytes(encoded(codec, values, golden.low))
         print(f"wrote {golden.path.name}, {golden.path.stat().st_size} bytes")
 
 
