@@ -13,7 +13,6 @@ from .codec import EXACT, ArrayCodec, ByteCodec, Codec, DeltaCodec, Encoded, Err
 from .errors import (
     ConfigError,
     CorruptBlobError,
-    ErrorBoundError,
     MissingExtraError,
     UnknownNameError,
     UnsupportedFormatError,
@@ -37,7 +36,6 @@ __all__ = [
     "DeltaCodec",
     "Encoded",
     "ErrorBound",
-    "ErrorBoundError",
     "FloatFormat",
     "MissingExtraError",
     "Pair",

@@ -9,7 +9,6 @@ from typing import Self
 __all__ = [
     "ConfigError",
     "CorruptBlobError",
-    "ErrorBoundError",
     "MissingExtraError",
     "UnknownNameError",
     "UnsupportedFormatError",
@@ -37,10 +36,6 @@ class UnsupportedFormatError(WeightCodecsError):
 
 class ConfigError(WeightCodecsError):
     """A codec's configuration is not valid."""
-
-
-class ErrorBoundError(WeightCodecsError):
-    """A value cannot be kept within the bound that was asked for."""
 
 
 class MissingExtraError(WeightCodecsError):

@@ -25,6 +25,7 @@ from weightcodecs.registry import configuration_packages
 
 __all__ = ["name_models", "one_line", "register_search_path"]
 
+_OPTION = re.compile(r"[\w-]*")
 _HUB_ID = re.compile(r"[\w][\w.-]*/[\w][\w.-]*")
 
 
@@ -35,12 +36,26 @@ def name_models(arguments: Sequence[str]) -> list[str]:
 
 def _named(argument: str) -> str:
     key, _, values = argument.partition("=")
-    return f"{key}={','.join(map(_option, values.split(',')))}"
+    whole = _bare(values)  # a path may hold commas
+    options = [values] if _is_path(whole) and Path(whole).expanduser().exists() else values.split(",")
+    return f"{key}={','.join(map(_option, options))}"
+
+
+def _is_path(text: str) -> bool:
+    """Whether a value is meant as a path: bare words are the options of conf/model, whatever lies here."""
+    if text.startswith(("/", ".", "~")):
+        return True
+    exists = not _OPTION.fullmatch(text) and Path(text).exists()
+    return exists or ("/" in text and not _HUB_ID.fullmatch(text))
+
+
+def _bare(value: str) -> str:
+    return value.strip().strip("'\"")
 
 
 def _option(value: str) -> str:
-    text = value.strip().strip("'\"")
-    if text.startswith(("/", ".", "~")) or (not _HUB_ID.fullmatch(text) and Path(text).exists()):
+    text = _bare(value)
+    if _is_path(text):
         path = str(Path(text).expanduser().absolute())
         node = {"kind": "local", "path": path, "dequantize": False}
     elif _HUB_ID.fullmatch(text):

@@ -47,6 +47,8 @@ def main(entry: Callable[[], Any]) -> int:
         entry()
     except (HydraException, OmegaConfBaseException) as error:
         return _complain(one_line(error))
+    except OSError as error:  # Hydra's own folder; those of cells are typed errors or rows
+        return _complain(f"{error}; can the folder that results=… names be written to?", FAILED)
     except KeyboardInterrupt:
         print("\ninterrupted; what was finished is kept, the same command goes on", file=sys.stderr)
         return 130
@@ -62,7 +64,10 @@ def _rebuild_tables() -> None:
         from weightbench.table import build_table  # loads pyarrow, which --help can do without
 
         for root in _roots:
-            build_table(root)
+            try:
+                build_table(root)
+            except WeightbenchError as error:
+                _complain(str(error), FAILED)
 
 
 def run(config: Any) -> None:
@@ -75,13 +80,14 @@ def run(config: Any) -> None:
         if request.dry_run:
             _dry_run(cell, store)
             return
+        before = store.get(identity(cell))
         row = _row(request, config, cell, store)
         _rows.append(row)
         _roots.add(store.root)
     except (WeightbenchError, WeightCodecsError, ModelError) as error:
         _complain(str(error))
         return
-    console.print_row(row, store.root)
+    console.print_row(row, store.root, stored=row == before)
     if row.status not in (Status.OK, Status.SKIPPED):
         _remember(FAILED)
 
@@ -111,9 +117,9 @@ def _dry_run(cell: Mapping[str, Any], store: Store) -> None:
     console.print_plan(cell, state)
 
 
-def _complain(line: str) -> int:
+def _complain(line: str, code: int = WRONG_INPUT) -> int:
     print(f"error: {' '.join(line.split())}", file=sys.stderr)
-    return _remember(WRONG_INPUT)
+    return _remember(code)
 
 
 def _remember(code: int) -> int:

@@ -10,12 +10,13 @@ from typing import Any
 
 from tqdm import tqdm
 
-from weightbench.rows import Row, Status, codec_title, title
+from weightbench.rows import Row, Status, codec_title, granularity_title, title
 from weightbench.runner import Progress
 
 __all__ = ["print_cell", "print_plan", "print_row", "print_sweep", "progress"]
 
 LABEL = 15
+NAME = 21
 BAR = "  {desc:<34} {percentage:3.0f}%|{bar:24}| {n:.0f}/{total:.0f} {unit} [{elapsed}<{remaining}]"
 PARTS = ("payload", "side", "literals", "index")
 
@@ -56,28 +57,40 @@ def progress() -> Iterator[Callable[[Progress], None]]:
         bar.close()
 
 
-def print_row(row: Row, root: Path) -> None:
-    """Print a row as a table of a dozen lines, and where it was written."""
-    where = root / "cells" / f"{row.id}.json"
+def print_row(row: Row, root: Path, *, stored: bool = False) -> None:
+    """Print a row as a table of a dozen lines, and where it is.
+
+    Args:
+        row: the row.
+        root: the results folder.
+        stored: whether it was there already.
+    """
+    where = f"{root / 'cells' / row.id}.json"
+    if stored:
+        where += "  (was there; force=true runs it again)"
     if row.status is not Status.OK:
-        print(f"{row.status}: {title(row.cell)}: {row.reason}")
-        if row.error and row.status is Status.FAILED:
-            print(f"{'':{LABEL}}{row.error.get('type')}: {row.error.get('message')}")
-        _line("row", f"{where} (has the details)")
+        _line(row.status, row.reason)
+        cause = f"{row.error.get('type')}: {row.error.get('message')}" if row.error else row.reason
+        if row.status is Status.FAILED and " ".join(cause.split()) != row.reason:
+            _line("", " ".join(cause.split()))
+        _line("row", where)
         return
     for label, text in _lines(row):
         _line(label, text)
-    _line("row", str(where))
+    _line("row", where)
     for name in row.artifacts:
         _line("picture", str(root / name))
 
 
 def print_sweep(rows: Sequence[Row]) -> None:
     """Print one line a cell, and what did not work with the words to try it again."""
-    print(f"\n{'model':<22}{'granularity':<13}{'ratio':>8}{'encode':>10}{'decode':>10}  MB/s   codec")
+    speeds = "".join(f"{name:>9}" for name in ("encode", "decode", "memcpy"))
+    print(f"\n{'model':<{NAME + 1}}{'granularity':<13}{'ratio':>8}{speeds} MB/s  codec")
     for row in rows:
         cell: Any = row.cell
-        where = f"{cell['model']['name'][:21]:<22}{cell['granularity']['kind']:<13}"
+        name = cell["model"]["name"]
+        name = name if len(name) <= NAME else f"…{name[-NAME + 1 :]}"
+        where = f"{name:<{NAME + 1}}{cell['granularity']['kind']:<13}"
         print(f"{where}{_figures(row)}{codec_title(cell['codec'])}")
     failed = [row for row in rows if row.status not in (Status.OK, Status.SKIPPED)]
     if failed:
@@ -86,11 +99,20 @@ def print_sweep(rows: Sequence[Row]) -> None:
 
 def _figures(row: Row) -> str:
     if row.status is not Status.OK:
-        return f"{row.status.upper() if row.status is not Status.SKIPPED else row.status:>28}         "
+        return f"{row.status.upper() if row.status is not Status.SKIPPED else row.status:>35}       "
     result: Any = row.result
-    rates = [result["speed"][what] and result["speed"][what]["mb_per_s"] for what in ("encode", "decode")]
-    speeds = "".join(f"{rate['median']:>10,.0f}" if rate else f"{'-':>10}" for rate in rates)
-    return f"{result['sizes']['ratio']:>8.4f}{speeds}         "
+    spans = [result["speed"][what] for what in ("encode", "decode", "memcpy_fresh")]
+    rates = [span["mb_per_s"] if span else None for span in spans]
+    speeds = "".join(f"{_rate(rate['median']) if rate else '-':>9}" for rate in rates)
+    return f"{result['sizes']['ratio']:>8.4f}{speeds}       "
+
+
+def _rate(mb_per_s: float) -> str:
+    return f"{mb_per_s:,.0f}" if mb_per_s >= 10 else f"{mb_per_s:.2g}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _line(label: str, text: str) -> None:
@@ -100,12 +122,11 @@ def _line(label: str, text: str) -> None:
 def _lines(row: Row) -> Iterator[tuple[str, str]]:
     result: Mapping[str, Any] = row.result
     model, sizes, speed, error = result["model"], result["sizes"], result["speed"], result["error"]
-    formats = ", ".join(f"{f['parameters']:,} {name}" for name, f in model["formats"].items())
-    yield "model", f"{model['name']}: {model['tensors']} tensors, {formats}"
+    formats = "".join(f", {f['parameters']:,} {name}" for name, f in model["formats"].items())
+    yield "model", f"{model['name']}: {_count(model['tensors'], 'tensor')}{formats}"
     if model["note"]:
         yield "note", model["note"]
-    granularity: Any = row.cell["granularity"]
-    yield "granularity", f"{granularity['kind']}, {sizes['units']:,} units"
+    yield "granularity", f"{granularity_title(row.cell)}, {_count(sizes['units'], 'unit')}"
     raw, stored = sizes["raw_bytes"], sizes["stored_bytes"]
     yield "size", f"raw {raw:,} B → stored {stored:,} B   ratio {sizes['ratio']:.4f}"
     yield (
@@ -119,21 +140,35 @@ def _lines(row: Row) -> Iterator[tuple[str, str]]:
     for what in ("encode", "decode", "memcpy_fresh", "memcpy_reused"):
         if speed[what]:
             yield what.replace("_", " "), _speed(speed[what], speed["single_round"])
-    for flag in speed["flags"]:
-        yield "", f"! {flag}"
+    yield from _flags(speed)
     yield "error", _error(error)
     yield from _evaluation(result["evaluation"])
+
+
+def _flags(speed: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What speaks against the speeds. One round is no measurement of speed, whatever else disturbed it."""
+    if not speed["encode"] or not speed["flags"]:
+        return
+    if not speed["single_round"]:
+        for flag in speed["flags"]:
+            yield "", f"! {flag}"
+    else:
+        yield "", f"! {speed['flags'][0]}{_others(len(speed['flags']) - 1)}"
+
+
+def _others(number: int) -> str:
+    return f" ({_count(number, 'more remark')} in the row)" if number else ""
 
 
 def _speed(speed: Mapping[str, Any], single: bool) -> str:
     if speed["mb_per_s"] is None:
         return "no bytes"
     rate = speed["mb_per_s"]
-    text = f"{rate['median']:,.0f} MB/s"
+    text = f"{_rate(rate['median'])} MB/s"
     if single:
         text += "  (one round)"
     elif rate["ci_low"] is not None:
-        text += f"  [{rate['ci_low']:,.0f}, {rate['ci_high']:,.0f}]"
+        text += f"  [{_rate(rate['ci_low'])}, {_rate(rate['ci_high'])}]"
     share = speed["share_of_memcpy_fresh"]
     return text + (f"   {share['median']:.3g} × memcpy" if share else "")
 
@@ -142,7 +177,7 @@ def _error(error: Mapping[str, Any]) -> str:
     if error["bit_exact"]:
         return "bit-exact, every round verified" if error["values"] else "no values"
     bounds = ", ".join(_bound(name, bound) for name, bound in error["bounds"].items())
-    share = f" ({error['max_bound_share']:.3g} of the bound)" if error["max_bound_share"] is not None else ""
+    share = f" ({error['max_bound_share']:.1%} of the bound)" if error["max_bound_share"] is not None else ""
     return (
         f"largest {error['max_abs_error']:.3g}{share}; bound {bounds}; "
         f"RMSE {error['rmse']:.3g}; {error['exact_share']:.1%} of values exact"

@@ -52,6 +52,7 @@ SOURCES: dict[str, type[Any]] = {
     "synthetic": SyntheticSource,
 }
 WORKLOADS = ("single",)
+_MISSING = "???"  # OmegaConf's mark
 
 T = TypeVar("T")
 
@@ -75,10 +76,19 @@ class ModelRequest:
 
 @dataclass(frozen=True, slots=True)
 class LimitsRequest:
-    """What a cell may take: wall-clock seconds, and memory in GB (10^9 bytes; None: nine tenths of all)."""
+    """What a cell may take: wall-clock seconds, and memory in GB (10^9 bytes; None: nine tenths of all).
+
+    Raises:
+        ValueError: a limit is not above 0.
+    """
 
     timeout_s: float = 3600.0
     memory_gb: float | None = None
+
+    def __post_init__(self) -> None:
+        for name, limit in (("timeout_s", self.timeout_s), ("memory_gb", self.memory_gb)):
+            if limit is not None and not limit > 0:
+                raise ValueError(f"limits.{name} must be above 0, not {limit:g}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +130,22 @@ class Request:
         return plain(cell, finite=True, where="cell")  # type: ignore[return-value]
 
 
+_PARTS: dict[str, Any] = {
+    "codec": dict[str, Any],
+    "model": dict[str, Any],
+    "workload": dict[str, Any],
+    "granularity": Granularity,
+    "measure": MeasurePlan,
+    "eval": EvaluationPlan,
+    "limits": LimitsRequest,
+    "dedup": bool,
+    "results": str,
+    "force": bool,
+    "dry_run": bool,
+}
+"""The top level of conf/config.yaml, and what each part must be."""
+
+
 def request_of(config: Mapping[str, Any]) -> Request:
     """Turn a composed configuration into a request.
 
@@ -127,6 +153,7 @@ def request_of(config: Mapping[str, Any]) -> Request:
         BadRequestError: a value is of the wrong type, or names something that does not exist.
         WeightCodecsError: the codec's own refusal (unknown name, bad option, extra not installed).
     """
+    _require_complete(config)
     codec = dict(config["codec"])
     workload = config["workload"]["kind"]
     if workload not in WORKLOADS:
@@ -144,6 +171,20 @@ def request_of(config: Mapping[str, Any]) -> Request:
         force=config["force"],
         dry_run=config["dry_run"],
     )
+
+
+def _require_complete(config: Mapping[str, Any], where: str = "") -> None:
+    """Refuse what the YAML leaves to the user (``???``), an empty results folder, and unknown parts."""
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            _require_complete(value, f"{where}{key}.")
+        elif value == _MISSING:
+            raise BadRequestError(f"{where}{key} is not given; add {where}{key}=…")
+    if not where:
+        if not config["results"]:
+            raise BadRequestError("results is empty; name a folder: results=…")
+        for key in config.keys() - _PARTS.keys():
+            raise BadRequestError(f"the run has no option {key!r}; it has: {', '.join(_PARTS)}")
 
 
 def open_requested(request: Request) -> Model:
@@ -177,7 +218,8 @@ def _build(cls: type[T], values: Mapping[str, Any], where: str) -> T:
     try:
         made = cls(**{key: _frozen(value) for key, value in values.items()})
     except (TypeError, ValueError) as error:
-        raise BadRequestError(f"{where}: {error}") from None
+        said = str(error)
+        raise BadRequestError(said if said.startswith(where) else f"{where}: {said}") from None
     if misfit := first_misfit(made):
         raise BadRequestError(f"{where}.{misfit}")
     return made
@@ -191,23 +233,11 @@ def register_schema() -> None:
     """Register the schema of conf/config.yaml with Hydra's ConfigStore under the name ``request``."""
     from hydra.core.config_store import ConfigStore
 
-    schema = dataclasses.make_dataclass(
-        "RequestSchema",
-        [
-            ("codec", dict[str, Any]),
-            ("model", dict[str, Any]),
-            ("workload", dict[str, Any]),
-            ("granularity", _schema(Granularity)),
-            ("measure", _schema(MeasurePlan)),
-            ("eval", _schema(EvaluationPlan)),
-            ("limits", _schema(LimitsRequest)),
-            ("dedup", bool, field(default=False)),
-            ("results", str, field(default="results")),
-            ("force", bool, field(default=False)),
-            ("dry_run", bool, field(default=False)),
-        ],
-        kw_only=True,
-    )
+    parts = [
+        (name, _schema(kind) if isinstance(kind, type) and dataclasses.is_dataclass(kind) else kind)
+        for name, kind in _PARTS.items()
+    ]
+    schema = dataclasses.make_dataclass("RequestSchema", parts)
     ConfigStore.instance().store("request", schema)
 
 

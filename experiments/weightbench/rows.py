@@ -71,15 +71,26 @@ class Row:
 
 def title(cell: Plain) -> str:
     """Return a cell in a few words: codec with its options, model, granularity."""
-    codec, model, granularity = (cast("Plain", cell[part]) for part in ("codec", "model", "granularity"))
+    codec, model = (cast("Plain", cell[part]) for part in ("codec", "model"))
     dtype = f" as {model['dtype']}" if model["dtype"] else ""
-    return f"{codec_title(codec)} on {model['name']}{dtype}, granularity {granularity['kind']}"
+    return f"{codec_title(codec)} on {model['name']}{dtype}, granularity {granularity_title(cell)}"
+
+
+def granularity_title(cell: Plain) -> str:
+    """Return how a cell's model is cut, in a few words: kind, size of chunks, deduplication."""
+    granularity = cast("Plain", cell["granularity"])
+    words = [str(granularity["kind"])]
+    if granularity["kind"] == "chunk":
+        words.append(f"of {granularity['chunk_bytes']:,} bytes")
+        if granularity["chunking"] != "fixed":
+            words.append(f"by {granularity['chunking']}")
+    return " ".join(words) + (" with dedup" if cell["dedup"] else "")
 
 
 def codec_title(codec: Plain) -> str:
     """Return a cell's codec in a few words: its name and the options that are set."""
     shown = {key: value for key, value in codec.items() if key not in ("name", "version")}
-    options = ", ".join(f"{key}={_word(value)}" for key, value in shown.items() if value is not None)
+    options = ", ".join(f"{key}={_word(shown[key])}" for key in sorted(shown) if shown[key] is not None)
     return f"{codec['name']}({options})" if options else str(codec["name"])
 
 

@@ -28,7 +28,7 @@ def composed(*overrides: str) -> dict[str, Any]:
     register_schema()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = compose("config", overrides=name_models(overrides))
-    return OmegaConf.to_container(config, resolve=False, throw_on_missing=True)  # type: ignore[return-value]
+    return OmegaConf.to_container(config, resolve=False)  # type: ignore[return-value]
 
 
 def request(*overrides: str) -> Request:
@@ -89,6 +89,16 @@ def test_models_by_path_and_hub_id(tmp_path: Path) -> None:
     assert mixed.startswith("model=llama,local_")
 
 
+def test_what_is_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder in ("weights/mine", "a, b", "llama"):
+        (tmp_path / folder).mkdir(parents=True)
+    for path in ("weights/mine", "./weights/mine", "not/there/at/all"):
+        assert request(f"model={path}").model.source == LocalSource(str(tmp_path / path))
+    assert request("model='a, b'").model.source == LocalSource(str(tmp_path / "a, b"))
+    assert request("model=llama").model.source == ZooSource("llama")
+
+
 def test_wheels_are_pinned() -> None:
     for name in ("minilm", "smollm2"):
         source = request(f"model={name}").model.source
@@ -124,7 +134,12 @@ def test_identity_does_not_depend_on_how_a_cell_was_asked_for() -> None:
         (["nothing=1"], "unknown option of the run 'nothing'"),
         (["codec=elf", "codec.variant=quick"], "'fast' or 'paper'"),
         (["workload.kind=hubs"], "unknown workload"),
-        (["model=hub"], "model.repository"),
+        (["model=hub"], "model.repository is not given"),
+        (["model=local"], "model.path is not given"),
+        (["results="], "results is empty"),
+        (["+nothing=1"], "the run has no option 'nothing'"),
+        (["limits.timeout_s=0"], "limits.timeout_s must be above 0"),
+        (["limits.memory_gb=-1"], "limits.memory_gb must be above 0"),
     ],
 )
 def test_wrong_input_is_refused_in_one_line(overrides: list[str], message: str) -> None:

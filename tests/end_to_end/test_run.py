@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
 import signal
 import subprocess
 import sys
@@ -60,6 +57,8 @@ def test_the_main_job(session: Session) -> None:
     written = (session.results / "cells" / f"{row['id']}.json").stat().st_mtime_ns
     again = session.run(*quick, "codec.level=1", "limits.timeout_s=100")
     assert row["id"] in again.stdout
+    assert "was there" in again.stdout
+    assert "was there" not in printed
     assert (session.results / "cells" / f"{row['id']}.json").stat().st_mtime_ns == written
     assert "ok" in session.run(*quick, "dry_run=true").stdout
 
@@ -88,7 +87,12 @@ def test_a_hub_model_from_the_clients_cache(session: Session, folder: Path, tmp_
 
 def test_a_sweep_gives_a_table(session: Session, folder: Path) -> None:
     session.run(
-        "-m", "codec=zstd,elf", "granularity=model,parameter", f"model={folder}", "model.dtype=float16", *QUICK
+        "-m",
+        "codec=zstd,elf",
+        "granularity=model,parameter",
+        f"model={folder}",
+        "model.dtype=float16",
+        *QUICK,
     )
     frame = results.cells(session.results)
     assert sorted(frame["cell.codec.name"]) == ["elf", "elf", "zstd", "zstd"]
@@ -124,6 +128,8 @@ def test_a_sweep_killed_in_the_middle_goes_on(session: Session, folder: Path) ->
         (("model.dtype=flaot16",), "did you mean 'float16'"),
         (("model=./nowhere",), "there is no"),
         (("model=nobody/nothing",), "model=llama"),
+        (("model=hub",), "model.repository is not given"),
+        (("limits.timeout_s=0",), "above 0"),
     ],
 )
 def test_wrong_input_is_one_line_and_code_2(
@@ -141,6 +147,21 @@ def test_a_damaged_file_is_refused(session: Session, folder: Path) -> None:
     done = session.run("codec=zstd", f"model={folder}", code=2)
     assert "model.safetensors" in done.stderr
     assert not session.rows()
+
+
+def test_models_without_any_value(session: Session, tmp_path: Path) -> None:
+    for name, weights in (("none", {}), ("empty", {"w": np.zeros((0, 3), np.float32)})):
+        save_file(weights, tmp_path / f"{name}.safetensors")
+        session.run("codec=elf", f"model={tmp_path / name}.safetensors", *QUICK)
+    assert [row["status"] for row in session.rows()] == ["ok", "ok"]
+
+
+def test_a_results_folder_that_cannot_be_made_is_one_line(session: Session) -> None:
+    session.results.write_text("a file")
+    done = session.run("codec=zstd", *QUICK, code=1)
+    (line,) = done.stderr.strip().splitlines()
+    assert line.startswith("error: ")
+    assert "results=" in line
 
 
 def test_a_format_that_the_codec_refuses_is_skipped_with_the_reason(session: Session) -> None:
@@ -187,7 +208,9 @@ class Other(ArrayCodec):
 
 def test_a_codec_that_lies_or_crashes(with_package: Callable[[str, str], Session], tmp_path: Path) -> None:
     session = with_package(LIAR, "name: other\ncrash: false\n")
-    save_file({"w": np.random.default_rng(0).normal(0, 1, 999).astype(np.float32)}, tmp_path / "w.safetensors")
+    save_file(
+        {"w": np.random.default_rng(0).normal(0, 1, 999).astype(np.float32)}, tmp_path / "w.safetensors"
+    )
     told = session.run("codec=other", f"model={tmp_path / 'w.safetensors'}", *QUICK, code=1).stdout
     assert "violated" in told
     (row,) = session.rows()
@@ -208,10 +231,12 @@ def test_help_names_the_choices(session: Session) -> None:
 
 def test_help_does_not_import_what_is_heavy(session: Session) -> None:
     code = (
-        "import sys, runpy; sys.argv = ['run.py', '--help']\n"
-        "try: runpy.run_path(sys.argv.pop() and 'RUN', run_name='__main__')\n"
+        "import sys, runpy\n"
+        "sys.argv = ['run.py', '--help']\n"
+        f"try: runpy.run_path({session.command()[1]!r}, run_name='__main__')\n"
         "except SystemExit: pass\n"
-        "print([m for m in ('torch', 'numba', 'matplotlib', 'transformers', 'lm_eval', 'pandas') if m in sys.modules])"
-    ).replace("sys.argv.pop() and 'RUN'", repr(session.command()[1]))
+        "heavy = ('torch', 'numba', 'matplotlib', 'transformers', 'lm_eval', 'pandas')\n"
+        "print([module for module in heavy if module in sys.modules])"
+    )
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=session.env)
     assert told.stdout.strip().endswith("[]")

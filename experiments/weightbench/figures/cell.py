@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 from weightbench.figures import style
@@ -16,6 +17,7 @@ from matplotlib.ticker import MaxNLocator
 
 __all__ = ["draw_cell", "figure_of"]
 
+_TITLE_WIDTH = 130  # characters that fit the figure's width
 _PARTS = (("payload", style.BLUE, ""), ("side", style.ORANGE, "//"), ("literals", style.GREEN, ".."),
           ("index", style.RED, "xx"))  # fmt: skip
 _OPERATIONS = (("encode", style.BLUE), ("decode", style.SKY), ("memcpy_fresh", style.GREY),
@@ -43,7 +45,7 @@ def figure_of(
         cell: the row's cell.
     """
     figure, axes = pyplot.subplots(2, 2, figsize=(10, 6.4))
-    figure.suptitle(title(cell), fontsize=10, x=0.01, ha="left")
+    figure.suptitle(fill(title(cell), _TITLE_WIDTH), fontsize=10, x=0.01, ha="left")
     _sizes(axes[0, 0], result["sizes"])
     _speeds(axes[0, 1], result["speed"])
     _tensors(axes[1, 0], tensors)
@@ -69,6 +71,9 @@ def _sizes(axes: Axes, sizes: Mapping[str, Any]) -> None:
 def _speeds(axes: Axes, speed: Mapping[str, Any]) -> None:
     axes.set_title(f"Speed, {speed['threads']} thread{'s' if speed['threads'] > 1 else ''}")
     shown = [(name, colour) for name, colour in _OPERATIONS if speed[name] and speed[name]["mb_per_s"]]
+    if not shown:
+        _say(axes, "No bytes were coded.")
+        return
     for name, colour in shown:
         rate = speed[name]["mb_per_s"]
         spread = None
@@ -91,6 +96,9 @@ def _speeds(axes: Axes, speed: Mapping[str, Any]) -> None:
 def _tensors(axes: Axes, tensors: Sequence[Mapping[str, Any]]) -> None:
     axes.set_title("Units")
     sized = [t for t in tensors if t["raw_bytes"] and t["stored_bytes"]]
+    if not sized:
+        _say(axes, "No unit holds any bytes.")
+        return
     x = [t["raw_bytes"] for t in sized]
     y = [t["raw_bytes"] / t["stored_bytes"] for t in sized]
     axes.scatter(x, y, s=14, color=style.BLUE, alpha=0.7, linewidths=0)
@@ -104,8 +112,7 @@ def _accuracy(axes: Axes, evaluation: Mapping[str, Any]) -> None:
     changes = evaluation["changes"]
     if evaluation["status"] == "skipped" or not changes:
         axes.set_title("Accuracy")
-        axes.axis("off")
-        axes.text(0, 0.9, _remark(evaluation), va="top", wrap=True, transform=axes.transAxes)
+        _say(axes, _remark(evaluation))
         return
     axes.set_title("Accuracy: after − before, paired")
     for change in changes:
@@ -125,6 +132,12 @@ def _accuracy(axes: Axes, evaluation: Mapping[str, Any]) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.set_xlabel("\n".join(("difference (95 % interval)", _remark(evaluation))).strip(), fontsize=8)
     axes.grid(axis="y", visible=False)
+
+
+def _say(axes: Axes, text: str) -> None:
+    """Show words in place of a chart."""
+    axes.axis("off")
+    axes.text(0, 0.9, text, va="top", wrap=True, transform=axes.transAxes)
 
 
 def _remark(evaluation: Mapping[str, Any]) -> str:
