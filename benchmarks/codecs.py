@@ -63,6 +63,13 @@ def run(families: list[str], scale: Scale, plan: Plan, command: str) -> Record:
     }
 
 
+def stored_text(record: Record) -> str:
+    """Return the JSON of a record, a row a line."""
+    head = json.dumps({key: value for key, value in record.items() if key != "rows"}, allow_nan=False)
+    rows = ",\n".join(json.dumps(row, allow_nan=False) for row in record["rows"])
+    return f'{head[:-1]}, "rows": [\n{rows}\n]}}\n'
+
+
 def write_page(path: Path, record: Record) -> None:
     """Write the Markdown page.
 
@@ -107,7 +114,7 @@ def main(arguments: list[str] | None = None) -> int:
         record = run(families, scale, Plan(rounds, options.seconds), command)
     print(summary_text(record["rows"]))
     if options.store:
-        write_atomically(options.store, json.dumps(record, indent=1, allow_nan=False).encode())
+        write_atomically(options.store, stored_text(record).encode())
     if options.markdown:
         write_page(options.markdown, record)
     return 0

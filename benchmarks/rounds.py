@@ -73,7 +73,8 @@ def _run(case: Case, one: Contestant) -> Taken:
         raise RuntimeError(f"{case.name}, {one.name}: the round trip broke its promise")
     nbytes = coded.nbytes if isinstance(coded, np.ndarray) else len(coded)
     inner = len(payload(coded)) if one.options else None
-    return Taken(None if one.encode is None else middle - begin, end - middle, nbytes, inner)
+    encode = None if one.encode is None else round(middle - begin, 9)
+    return Taken(encode, round(end - middle, 9), nbytes, inner)
 
 
 def _row(case: Case, one: Contestant, taken: dict[Key, list[Taken]]) -> dict[str, Any]:
