@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..formats import FloatFormat
+from .interleave import STEP, store_float32, store_words32
 from .jit import kernel
 
 __all__ = ["BLOCK", "NO_ROTATION", "merge_planes_reference", "rotation", "split_planes_reference"]
@@ -238,10 +239,17 @@ def _merge_block(stream, planes, places, turn, start, stop, words):  # type: ign
     third = _plane(stream, planes, places[width - 2], start, stop)
     fourth = _plane(stream, planes, places[width - 1], start, stop)
     if width == 4:
+        # Whole steps by shuffles, the rest word by word.
+        done = words.size // STEP * STEP
+        rest = words[done:]
         if turn[0] != words.dtype.type(0):
-            _put_float32(first, second, third, fourth, words)
+            for at in range(0, done, STEP):
+                store_float32(first, second, third, fourth, words, at)
+            _put_float32(first[done:], second[done:], third[done:], fourth[done:], rest)
         else:
-            _put_four(first, second, third, fourth, words)
+            for at in range(0, done, STEP):
+                store_words32(first, second, third, fourth, words, at)
+            _put_four(first[done:], second[done:], third[done:], fourth[done:], rest)
         return
     fifth = _plane(stream, planes, places[width - 4], start, stop)
     sixth = _plane(stream, planes, places[width - 3], start, stop)
