@@ -24,7 +24,7 @@ def first_misfit(instance: Any) -> str | None:
 
 
 def fits(value: object, wanted: Any) -> bool:
-    """Whether `value` has the annotated type `wanted`: plain types, literals, unions, tuples and sequences."""
+    """Whether `value` has the annotated type `wanted`: plain types, literals, unions, sequences."""
     origin, options = get_origin(wanted), get_args(wanted)
     if wanted is Any:
         return True

@@ -1,0 +1,1 @@
+"""The harness: models, granularities, archives, measuring, verifying, evaluating, rows and figures."""

@@ -47,6 +47,9 @@ def main(entry: Callable[[], Any]) -> int:
         entry()
     except (HydraException, OmegaConfBaseException) as error:
         return _complain(one_line(error))
+    except BrokenPipeError:  # whoever read the output, such as `head`, has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _remember(FAILED)
     except OSError as error:  # Hydra's own folder; those of cells are typed errors or rows
         return _complain(f"{error}; can the folder that results=… names be written to?", FAILED)
     except KeyboardInterrupt:
