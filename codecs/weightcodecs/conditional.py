@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from .blob import read_varint, varint
 from .codec import Array
-from .entropy import decode_plane, encode_plane
+from .entropy import check_plane, decode_plane, encode_plane
 from .errors import CorruptBlobError
 from .exceptions import exceptions_nbytes, pack_exceptions, restore_exceptions
 from .formats import FloatFormat
@@ -131,12 +131,8 @@ def read_planes(data: memoryview, at: int, out: Array, threads: int) -> int:
     """Fill flat `out` from what `write_planes` wrote at data[at:]; return the position behind it."""
     planes = out.view(np.uint8).reshape(-1, out.itemsize)
     for byte in range(out.itemsize - 1, -1, -1):
-        length, begin = read_varint(bytes(data[at : at + 10]), 0)
-        at += begin
-        if length > len(data) - at:
-            raise CorruptBlobError("a plane is longer than what is left of its part")
-        planes[:, byte] = decode_plane(data[at : at + length], out.size, threads=threads)
-        at += length
+        plane, at = _plane_at(data, at)
+        planes[:, byte] = decode_plane(plane, out.size, threads=threads)
     return at
 
 
@@ -147,11 +143,21 @@ def pack_floats(values: Scales, threads: int = 1) -> bytes:
 
 def unpack_floats(data: memoryview, at: int, count: int) -> tuple[Scales, int]:
     """Return `count` numbers of `pack_floats` at data[at:] and the position behind them."""
-    # A constant chunk of 2^20 bytes takes five: more cannot come out of honest input.
-    if count > (len(data) + 1) << 20:
-        raise CorruptBlobError(f"{len(data)} bytes cannot hold {count} scales")
+    behind = at
+    for _ in range(4):  # nothing is allocated for a number that the planes do not account for
+        plane, behind = _plane_at(data, behind)
+        check_plane(plane, count)
     out = np.empty(count, np.float32)
     return out, read_planes(data, at, out, 1)
+
+
+def _plane_at(data: memoryview, at: int) -> tuple[memoryview, int]:
+    """Return the coded plane at data[at:] and the position behind it."""
+    length, begin = read_varint(bytes(data[at : at + 10]), 0)
+    at += begin
+    if length > len(data) - at:
+        raise CorruptBlobError("a plane is longer than what is left of its part")
+    return data[at : at + length], at + length
 
 
 def _size(pieces: list[bytes | Array]) -> int:

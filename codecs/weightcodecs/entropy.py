@@ -32,7 +32,15 @@ from weightcodecs.kernels.plane_chunk import (
     encode_chunk,
 )
 
-__all__ = ["METHODS", "decode_into", "decode_plane", "encode_bound", "encode_into", "encode_plane"]
+__all__ = [
+    "METHODS",
+    "check_plane",
+    "decode_into",
+    "decode_plane",
+    "encode_bound",
+    "encode_into",
+    "encode_plane",
+]
 
 Bytes: TypeAlias = bytes | bytearray | memoryview | NDArray[np.uint8]
 
@@ -168,10 +176,18 @@ def decode_plane(coded: Bytes, size: int, *, threads: int = 1) -> NDArray[np.uin
     Raises:
         CorruptBlobError: ``coded`` is not a plane of that length.
     """
-    _directory(_input_view(coded), size)
+    check_plane(coded, size)
     out = np.empty(size, np.uint8)
     decode_into(coded, out, threads=threads)
     return out
+
+
+def check_plane(coded: Bytes, size: int) -> None:
+    """Raise `CorruptBlobError` unless the directory of ``coded`` accounts for a plane of ``size`` bytes.
+
+    A chunk of at most 1 MiB takes five bytes at least; nothing that grows with ``size`` is allocated.
+    """
+    _directory(_input_view(coded), size)
 
 
 def _directory(stream: NDArray[np.uint8], size: int) -> tuple[int, NDArray[np.int64]]:
