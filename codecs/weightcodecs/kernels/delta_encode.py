@@ -171,9 +171,9 @@ def _encode_piece(base, fine, mantissa, mask, top, contexts, allowed, scratch, s
 
 
 @kernel
-def encode_deltas(
+def encode_deltas(  # type: ignore[no-untyped-def]
     base, fine, mantissa, mask, top, contexts, allowed, first, last, scratch, stream, at, sizes
-):  # type: ignore[no-untyped-def]
+):
     """Code pieces `first` to `last - 1` to stream[at:]; return how many bytes that took.
 
     Args:
