@@ -53,6 +53,11 @@ def test_every_cell_of_every_experiment_stands_for_a_request(path: Path) -> None
     assert len({identity(cell) for cell in cells}) == len(cells) > 1
 
 
+def test_the_readme_names_every_codec() -> None:
+    readme = (CONF.parent / "README.md").read_text()
+    assert [name for name in list_codecs() if f"`{name}`" not in readme] == []
+
+
 def test_every_codec_has_a_configuration() -> None:
     assert sorted(path.stem for path in (CONF / "codec").glob("*.yaml")) == list_codecs()
 
