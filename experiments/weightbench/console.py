@@ -35,7 +35,7 @@ def print_plan(cell: Mapping[str, Any], state: str) -> None:
 def progress() -> Iterator[Callable[[Progress], None]]:
     """Give a function that shows progress: a bar on a terminal, a line for each step elsewhere."""
     terminal = sys.stderr.isatty()
-    bar = tqdm(disable=not terminal, bar_format=BAR, leave=False)
+    bar = tqdm(total=1, disable=not terminal, bar_format=BAR, leave=False)
     last = ""
 
     def show(step: Progress) -> None:
@@ -43,8 +43,9 @@ def progress() -> Iterator[Callable[[Progress], None]]:
         if step.message != last:
             last = step.message
             if terminal:
-                bar.reset(total=step.total or 1)
+                bar.unit = step.unit
                 bar.set_description_str(step.message, refresh=False)
+                bar.reset(total=step.total or 1)
             else:
                 print(f"  … {step.message}", file=sys.stderr, flush=True)
         bar.total, bar.unit = step.total or 1, step.unit
