@@ -66,7 +66,7 @@ class PairCodec(Codec):
         """Refuse every single array: there is no pair in it."""
         return (
             "it codes a tensor together with its quantised version; "
-            "use encode_pair(high, low), or workload=pair in a run"
+            "use encode_pair(high, low)"
         )
 
     def encode_pair(

@@ -75,12 +75,27 @@ def run(argument: Mapping[str, Any], task: Task) -> dict[str, Any]:
     }
     tensors = _tensors(summary, measurement)
     task.progress("drawing")
-    from weightbench.figures.cell import (
-        draw_cell,  # Matplotlib takes longer to import than a small cell to run
+    artifacts, result["picture_error"] = _draw(
+        result, tensors, request.cell(model.name, model.revision()), task
     )
+    return {"result": result, "tensors": tensors, "artifacts": artifacts}
 
-    draw_cell(result, tensors, request.cell(model.name, model.revision()), task.workdir / PICTURE)
-    return {"result": result, "tensors": tensors, "artifacts": [PICTURE]}
+
+def _draw(
+    result: Mapping[str, Any], tensors: list[dict[str, Any]], cell: Mapping[str, Any], task: Task
+) -> tuple[list[str], str | None]:
+    """Draw the picture; return the artifacts, and what went wrong if anything did.
+
+    Whatever goes wrong with a picture (fonts, a full disk), the measurement is done and must not be lost.
+    """
+    try:
+        # Matplotlib takes longer to import than a small cell to run.
+        from weightbench.figures.cell import draw_cell
+
+        draw_cell(result, tensors, cell, task.workdir / PICTURE)
+    except Exception as error:
+        return [], f"{type(error).__name__}: {error}"
+    return [PICTURE], None
 
 
 def _refuse_unsupported(request: Request, model: Model) -> None:

@@ -79,6 +79,8 @@ def print_row(row: Row, root: Path, *, stored: bool = False) -> None:
     for label, text in _lines(row):
         _line(label, text)
     _line("row", where)
+    if error := row.result.get("picture_error"):
+        _line("picture", f"none: {error}")
     for name in row.artifacts:
         _line("picture", str(root / name))
 
