@@ -64,10 +64,7 @@ class PairCodec(Codec):
 
     def unsupported(self, format: FloatFormat) -> str | None:
         """Refuse every single array: there is no pair in it."""
-        return (
-            "it codes a tensor together with its quantised version; "
-            "use encode_pair(high, low)"
-        )
+        return "it codes a tensor together with its quantised version; use encode_pair(high, low)"
 
     def encode_pair(
         self, high: Array, low: Array, *, scales: NDArray[np.float32] | None = None, threads: int = 1
