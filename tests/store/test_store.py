@@ -196,7 +196,7 @@ def test_a_write_that_stops_half_way_leaves_the_old_state(tmp_path: Path) -> Non
     """As a full disk, for a user who may not mount one: the file-size limit cuts the write short."""
     store = Store(tmp_path)
     row = store.put(make(1, Status.FAILED))
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("fork")
     queue = context.SimpleQueue()
     process = context.Process(target=_put_with_small_files, args=(str(tmp_path), queue))
     process.start()
@@ -213,7 +213,7 @@ def _put_many(root: str, worker: int) -> None:
 
 
 def test_processes_that_race_keep_every_done_row(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("fork")
     processes = [context.Process(target=_put_many, args=(str(tmp_path), worker)) for worker in range(4)]
     for process in processes:
         process.start()
