@@ -168,7 +168,7 @@ def _encode_planes(
     count, depth = values.size, plane_depth(fraction, width)
     rest_size = rest_bytes(count, depth)
     capacity = rest_size + width * (encode_bound(count) if stage == _OURS else count)
-    buffer = BlobBuffer(capacity + exceptions_nbytes(count, count, values.itemsize))
+    buffer = BlobBuffer(capacity + exceptions_nbytes(count, count // 64, values.itemsize))
     rest = buffer.array[:rest_size]
     # With an entropy stage the planes are written aside first.
     if stage is None:
@@ -192,9 +192,15 @@ def _encode_planes(
             buffer.array[at : at + len(data)] = np.frombuffer(data, np.uint8)
             at += len(data)
     end = rest_size + sum(lengths)
-    outside = outside_guard(wide, guard, exceptions)
+    # Called even where there is nothing to find: compiled with the first array, never inside a timing.
+    outside = outside_guard(wide if exceptions else wide[:0], guard, exceptions)
     if exceptions:
         size = exceptions_nbytes(count, exceptions, values.itemsize)
+        if end + size > buffer.array.size:
+            # Rare; reserving room for any number would cost everybody page faults.
+            larger = BlobBuffer(end + size)
+            larger.array[:end] = buffer.array[:end]
+            buffer = larger
         pack_exceptions(values, outside, buffer.array[end : end + size])
         end += size
     layout = _CODED if stage == _OURS else _PLANES

@@ -332,3 +332,14 @@ def test_bit_stream_kernels(width: int) -> None:
         back = np.empty(count, np.uint64)
         unpack_bits(data, width, back)
         assert (back == codes).all()
+
+
+@pytest.mark.parametrize("entropy", ["none", "auto", "zstd"])
+def test_many_exceptions(entropy: str) -> None:
+    """More of them than the buffer has room for at first, and still smaller than raw."""
+    values = np.full(10_000, 0.25, np.float32)
+    values[::16] = 2.0
+    codec = get_codec("elf", entropy=entropy)
+    blob = codec.encode(values)
+    assert not weightcodecs.inspect(blob).raw
+    assert (codec.decode(blob) == values).all()
