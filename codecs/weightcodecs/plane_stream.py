@@ -60,7 +60,6 @@ def encode_planes(
     format: FloatFormat,
     allowed: int,
     threads: int,
-    log2: int | None = None,
 ) -> BlobBuffer:
     """Code a flat non-empty array, or its XOR with `base`, into a payload.
 
