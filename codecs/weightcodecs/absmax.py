@@ -49,6 +49,7 @@ _ROUNDING = 1 + 2.0**-18  # of float32 arithmetic in the quantiser and its inver
 class _Absmax(ArrayCodec):
     """What they share: the exception list, and the sizes of codes and scales."""
 
+    needs_shape: ClassVar[bool] = True
     half_step: ClassVar[float]
 
     @abstractmethod
@@ -78,16 +79,7 @@ class _Absmax(ArrayCodec):
     def _encode(
         self, values: Array, format: FloatFormat, reference: Array | None, threads: int
     ) -> Encoded | None:
-        return self._encode_shaped(values, values.shape, format, reference, threads)
-
-    def _encode_shaped(
-        self,
-        values: Array,
-        shape: tuple[int, ...],
-        format: FloatFormat,
-        reference: Array | None,
-        threads: int,
-    ) -> Encoded | None:
+        shape, values = values.shape, values.reshape(-1)
         with np.errstate(invalid="ignore"):  # signalling NaNs
             finite = np.isfinite(values)
         whole = bool(finite.all())

@@ -84,6 +84,7 @@ class Codec(ABC):
     name: ClassVar[str]
     version: ClassVar[int] = 1
     needs_reference: ClassVar[bool] = False
+    needs_shape: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         """Refuse a configuration that is not valid (`ConfigError`)."""
@@ -129,7 +130,8 @@ class Codec(ABC):
             raise UnsupportedFormatError(f"{self.name} does not take {format.name}: {reason}")
         flat = _flat(values, format)
         base = self._checked_reference(values, reference, format)
-        encoded = self._encode_shaped(flat, values.shape, format, base, threads) if flat.size else None
+        shaped = flat.reshape(values.shape) if self.needs_shape else flat
+        encoded = self._encode(shaped, format, base, threads) if flat.size else None
         digest = None if base is None else _digest(base)
         if encoded is None or encoded.nbytes >= flat.nbytes:
             return self._seal(_raw_payload(flat), format, values.shape, b"", digest, raw=True)
@@ -179,18 +181,10 @@ class Codec(ABC):
     def _encode(
         self, values: Array, format: FloatFormat, reference: Array | None, threads: int
     ) -> Encoded | None:
-        """Code a non-empty flat C-contiguous array; None means that raw is smaller."""
+        """Code a non-empty C-contiguous array; None means that raw is smaller.
 
-    def _encode_shaped(
-        self,
-        values: Array,
-        shape: tuple[int, ...],
-        format: FloatFormat,
-        reference: Array | None,
-        threads: int,
-    ) -> Encoded | None:
-        """Code a flat array of this shape. Codecs whose coding hangs on rows or fields override this."""
-        return self._encode(values, format, reference, threads)
+        `values` is flat, or has its shape where the codec says `needs_shape`; `reference` is flat.
+        """
 
     @abstractmethod
     def _decode(self, info: BlobInfo, reference: Array | None, out: Array | None, threads: int) -> Array:

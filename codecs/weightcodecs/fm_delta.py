@@ -55,6 +55,7 @@ class FmDelta(DeltaCodec):
     """
 
     name: ClassVar[str] = "fm_delta"
+    needs_shape: ClassVar[bool] = True
     variant: Literal["fast", "paper"] = "fast"
     contexts: int = 8
     entropy: Literal["auto", "smallest", "huffman", "ans"] = "auto"
@@ -75,20 +76,10 @@ class FmDelta(DeltaCodec):
     def _encode(
         self, values: Array, format: FloatFormat, reference: Array | None, threads: int
     ) -> Encoded | None:
-        return self._encode_shaped(values, values.shape, format, reference, threads)
-
-    def _encode_shaped(
-        self,
-        values: Array,
-        shape: tuple[int, ...],
-        format: FloatFormat,
-        reference: Array | None,
-        threads: int,
-    ) -> Encoded | None:
         assert reference is not None  # a DeltaCodec is given one
-        fine, base = _words(values), _words(reference)
+        fine, base = _words(values.reshape(-1)), _words(reference)
         if self.variant == "paper":
-            return _encode_paper(fine, base, shape, format)
+            return _encode_paper(fine, base, values.shape, format)
         return _encode_fast(fine, base, format, self.contexts, METHODS[self.entropy], threads)
 
     def _decode(self, info: BlobInfo, reference: Array | None, out: Array | None, threads: int) -> Array:

@@ -22,32 +22,15 @@ import xxhash
 from numpy.typing import NDArray
 
 from .blob import Blob, BlobInfo, Bytes, byte_view, parse_blob, parse_description, read_varint, seal, varint
-from .codec import Array, Codec, Encoded, _checked_out, _flat
+from .codec import Array, Codec, Encoded, _checked_out, _flat, new_array
 from .errors import CorruptBlobError, UnsupportedFormatError, WrongReferenceError
 from .formats import FloatFormat, format_of
+from .quantised import Quantised, quantisable
 
 __all__ = ["Pair", "PairCodec", "Quantised", "description_digest"]
 
 Pieces = list[bytes | Array]
 _DIGEST = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Quantised:
-    """A quantised tensor.
-
-    Attributes:
-        codes: int8 of the tensor's shape (INT8), or uint8 (⌈n / 2⌉,), two codes to a byte (NF4, INT4).
-        scales: float32, the largest magnitude of each row (rows,) or block (⌈n / 64⌉,); None if not known.
-    """
-
-    codes: Array
-    scales: NDArray[np.float32] | None
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of codes and scales."""
-        return self.codes.nbytes + (0 if self.scales is None else self.scales.nbytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +49,10 @@ class PairCodec(Codec):
         """Refuse every single array: there is no pair in it."""
         return "it codes a tensor together with its quantised version; use encode_pair(high, low)"
 
+    def unsupported_pair(self, high: FloatFormat, low: FloatFormat) -> str | None:
+        """Return why a pair of these formats is refused, or None if it is taken."""
+        return quantisable(high) or self._refusal(high, low)
+
     def encode_pair(
         self, high: Array, low: Array, *, scales: NDArray[np.float32] | None = None, threads: int = 1
     ) -> Blob:
@@ -82,9 +69,7 @@ class PairCodec(Codec):
             ValueError: the shapes of high, low and scales do not go together.
         """
         high, low = np.asarray(high), np.asarray(low)
-        format = format_of(high)
-        if reason := self.unsupported_pair(format, format_of(low)):
-            raise UnsupportedFormatError(f"{self.name} does not take {high.dtype} with {low.dtype}: {reason}")
+        format = self._checked_format(high, low)
         flat_low = _flat(low, format_of(low))
         if scales is not None:
             scales = np.ascontiguousarray(np.asarray(scales), np.float32)
@@ -97,7 +82,7 @@ class PairCodec(Codec):
         """Return both tensors; `CorruptBlobError` if anything in the blob is off."""
         info, fields, low_part, high_part = self._open(parse_blob(blob))
         quantised = self._decode_low(info, fields, low_part, threads)
-        high = self._decode_high(info, high_part, quantised, None, threads)
+        high = self._high(info, high_part, quantised, None, threads)
         return Pair(high.reshape(info.shape), quantised.codes, quantised.scales)
 
     def decode_low(self, blob: Bytes, *, threads: int = 1) -> Quantised:
@@ -114,14 +99,14 @@ class PairCodec(Codec):
             raise WrongReferenceError(f"{self.name} takes no reference")
         target = None if out is None else _checked_out(out, info)
         quantised = self._decode_low(info, fields, low_part, threads)
-        high = self._decode_high(info, high_part, quantised, target, threads)
+        high = self._high(info, high_part, quantised, target, threads)
         return high.reshape(info.shape) if out is None else out
 
     # -- what a codec fills in ---------------------------------------------------------------------------
 
     @abstractmethod
-    def unsupported_pair(self, high: FloatFormat, low: FloatFormat) -> str | None:
-        """Return why a pair of these formats is refused, or None if it is taken."""
+    def _refusal(self, high: FloatFormat, low: FloatFormat) -> str | None:
+        """Return why a quantisable format together with this low one is refused, or None if it is taken."""
 
     @abstractmethod
     def _encode_parts(
@@ -142,11 +127,30 @@ class PairCodec(Codec):
 
     @abstractmethod
     def _decode_high(
-        self, info: BlobInfo, part: memoryview, low: Quantised, out: Array | None, threads: int
-    ) -> Array:
-        """Decode the high part into `out` (flat) if given, else into a new flat array."""
+        self, info: BlobInfo, part: memoryview, low: Quantised, out: Array, threads: int
+    ) -> None:
+        """Decode the high part, not empty, into `out`: flat, aligned, not empty."""
 
     # -- shared ------------------------------------------------------------------------------------------
+
+    def _checked_format(self, high: Array, low: Array) -> FloatFormat:
+        format = format_of(high)
+        if reason := self.unsupported_pair(format, format_of(low)):
+            raise UnsupportedFormatError(f"{self.name} does not take {high.dtype} with {low.dtype}: {reason}")
+        return format
+
+    def _high(
+        self, info: BlobInfo, part: memoryview, low: Quantised, out: Array | None, threads: int
+    ) -> Array:
+        if quantisable(info.format) or bool(part) != bool(info.count):
+            raise CorruptBlobError(f"{self.name}: the high part does not fit the tensor")
+        target = new_array(info) if out is None else out
+        if info.count:
+            aligned = target if target.flags.aligned else new_array(info)
+            self._decode_high(info, part, low, aligned, threads)
+            if aligned is not target:
+                target[...] = aligned
+        return target
 
     def _encode(
         self, values: Array, format: FloatFormat, reference: Array | None, threads: int

@@ -30,14 +30,15 @@ from numpy.typing import NDArray
 
 from .blob import BlobInfo, read_varint, varint
 from .code_plane import decode_codes, encode_codes
-from .codec import Array, new_array
+from .codec import Array
 from .conditional import Given, decode_given, encode_given, pack_floats, unpack_floats
 from .entropy import decode_plane, encode_plane
 from .errors import CorruptBlobError
 from .formats import FloatFormat
 from .pair import PairCodec, Pieces
 from .qstore_paper import decode_cells, encode_cells
-from .quantise import BLOCK, Quantised, quantisable, quantise_int8, quantise_nf4, unpack_nibbles
+from .quantise import BLOCK, quantise_int8, quantise_nf4, unpack_nibbles
+from .quantised import Quantised, uneven_rows
 
 __all__ = ["QStore"]
 
@@ -60,10 +61,7 @@ class QStore(PairCodec):
     name: ClassVar[str] = "qstore"
     variant: Literal["fast", "paper"] = "fast"
 
-    def unsupported_pair(self, high: FloatFormat, low: FloatFormat) -> str | None:
-        """Take floats that `quantise` takes, with int8 or packed NF4; the paper has 16 bits and INT8."""
-        if reason := quantisable(high):
-            return reason
+    def _refusal(self, high: FloatFormat, low: FloatFormat) -> str | None:
         if low.name not in ("int8", "uint8"):
             return "the low tensor must be int8 (INT8) or uint8 (NF4, two codes to a byte)"
         if self.variant == "paper" and (high.bits != 16 or low.name != "int8"):
@@ -149,31 +147,22 @@ class QStore(PairCodec):
         return [*pieces, *encode_given(high, format, given, threads)]
 
     def _decode_high(
-        self, info: BlobInfo, part: memoryview, low: Quantised, out: Array | None, threads: int
-    ) -> Array:
-        if quantisable(info.format) or bool(part) != bool(info.count):
-            raise CorruptBlobError("qstore: the high part does not fit the tensor")
-        if not info.count:
-            return new_array(info) if out is None else out
+        self, info: BlobInfo, part: memoryview, low: Quantised, out: Array, threads: int
+    ) -> None:
         scales, at = low.scales, 1
         if scales is None:
             rows = info.shape[0] if len(info.shape) > 1 else 1
             count = rows if low.codes.dtype == np.int8 else -(-info.count // BLOCK)
             scales, at = unpack_floats(part, at, count)
         given = _given(low.codes, scales, info.count)
-        target = new_array(info) if out is None else out
-        direct = target if target.flags.aligned else new_array(info)
         if part[0] == _PAPER:
             if info.format.bits != 16 or given.levels != 256:
                 raise CorruptBlobError("qstore: the authors' cells hold 16-bit floats with INT8 codes")
-            decode_cells(part[at:], given, info.shape, direct.view(np.uint16))
+            decode_cells(part[at:], given, info.shape, out.view(np.uint16))
         elif part[0] == _FAST:
-            decode_given(part[at:], info.format, given, direct, threads)
+            decode_given(part[at:], info.format, given, out, threads)
         else:
             raise CorruptBlobError("qstore: the high part is of a layout that does not exist")
-        if direct is not target:
-            target[...] = direct
-        return target
 
 
 def _given(low: Array, scales: Scales, count: int) -> Given:
@@ -188,8 +177,7 @@ def _misfit(kind: int, count: int, scales: int) -> str | None:
     if kind == _NF4:
         wanted = -(-count // BLOCK)
         return None if scales == wanted else f"NF4 has {wanted} scales for {count} values, not {scales}"
-    fits = scales and count % scales == 0 if count else True
-    return None if fits else f"{scales} scales do not divide {count} values into equal rows"
+    return uneven_rows(count, scales)
 
 
 def _described(fields: bytes) -> tuple[int, tuple[int, ...] | None]:

@@ -22,22 +22,16 @@ from numpy.typing import NDArray
 
 from .blob import Blob, BlobInfo, Bytes, parse_description, read_varint, varint
 from .code_plane import decode_codes, encode_codes
-from .codec import Array, new_array
+from .codec import Array
 from .conditional import Given, decode_given, encode_given, pack_floats, unpack_floats
-from .errors import CorruptBlobError, UnsupportedFormatError
+from .errors import CorruptBlobError
 from .exceptions import exceptions_nbytes, pack_exceptions, restore_exceptions
-from .formats import FloatFormat, format_of
+from .formats import FloatFormat
 from .kernels.code_in_bin import decode_codes_in_bins, encode_codes_in_bins
 from .kernels.uniform_code import RECIPROCALS
-from .pair import PairCodec, Pieces, Quantised
-from .quantise import (
-    BLOCK,
-    code_intervals,
-    quantisable,
-    quantise_int8,
-    quantise_nf4,
-    unpack_nibbles,
-)
+from .pair import PairCodec, Pieces
+from .quantise import BLOCK, code_intervals, quantise_int8, quantise_nf4, unpack_nibbles
+from .quantised import Quantised, uneven_rows
 
 __all__ = ["Chain", "QStoreChain"]
 
@@ -62,10 +56,7 @@ class QStoreChain(PairCodec):
 
     name: ClassVar[str] = "qstore_chain"
 
-    def unsupported_pair(self, high: FloatFormat, low: FloatFormat) -> str | None:
-        """Take floats that `quantise` takes, with int8."""
-        if reason := quantisable(high):
-            return reason
+    def _refusal(self, high: FloatFormat, low: FloatFormat) -> str | None:
         return None if low.name == "int8" else "the chain's middle is int8"
 
     def encode_chain(self, chain: Chain, *, threads: int = 1) -> Blob:
@@ -76,9 +67,7 @@ class QStoreChain(PairCodec):
             ValueError: shapes or numbers of scales do not go together.
         """
         high, low = np.asarray(chain.high), np.asarray(chain.int8.codes)
-        format = format_of(high)
-        if reason := self.unsupported_pair(format, format_of(low)):
-            raise UnsupportedFormatError(f"{self.name} does not take {high.dtype} with {low.dtype}: {reason}")
+        format = self._checked_format(high, low)
         flat = np.ascontiguousarray(high, dtype=format.dtype).reshape(-1)
         parts = self._parts(
             flat, format, high.shape, np.ascontiguousarray(low).reshape(-1), low.shape, chain.int8.scales,
@@ -132,10 +121,10 @@ class QStoreChain(PairCodec):
             raise ValueError(f"NF4 needs scales of shape [{blocks}]")
         fine = scales if scales is not None else quantise_int8(high.reshape(shape)).scales
         assert fine is not None
-        if fine.ndim != 1 or (count and (not fine.size or count % fine.size)):
-            raise ValueError(
-                f"scales of shape {list(fine.shape)} do not divide {count} values into equal rows"
-            )
+        if fine.ndim != 1:
+            raise ValueError(f"scales have one dimension, not the shape {list(fine.shape)}")
+        if problem := uneven_rows(count, fine.size):
+            raise ValueError(problem)
         lowest = pack_floats(nf4.scales) + encode_codes(np.ascontiguousarray(nf4.codes), threads)
         fields = varint(len(lowest)) + xxhash.xxh3_64(lowest).digest() + varint(fine.size)
         nibbles = unpack_nibbles(nf4.codes, count)
@@ -148,7 +137,7 @@ class QStoreChain(PairCodec):
     def _decode_low(self, info: BlobInfo, fields: bytes, part: memoryview, threads: int) -> Quantised:
         size, _, rows = _fields(fields)
         count = info.count
-        if size > len(part) or (count and (not rows or count % rows)):
+        if size > len(part) or uneven_rows(count, rows):
             raise CorruptBlobError("qstore_chain: the low part does not fit its description")
         nf4 = _decode_nf4(part[:size], count, threads)
         assert nf4.scales is not None
@@ -157,19 +146,12 @@ class QStoreChain(PairCodec):
         return Quantised(codes.reshape(info.shape), fine)
 
     def _decode_high(
-        self, info: BlobInfo, part: memoryview, low: Quantised, out: Array | None, threads: int
-    ) -> Array:
-        if quantisable(info.format) or bool(part) != bool(info.count) or low.scales is None:
-            raise CorruptBlobError("qstore_chain: the high part does not fit the tensor")
-        target = new_array(info) if out is None else out
-        if info.count:
-            direct = target if target.flags.aligned else new_array(info)
-            codes = low.codes.reshape(-1).view(np.uint8)
-            given = Given(codes, low.scales, info.count // low.scales.size, 256)
-            decode_given(part, info.format, given, direct, threads)
-            if direct is not target:
-                target[...] = direct
-        return target
+        self, info: BlobInfo, part: memoryview, low: Quantised, out: Array, threads: int
+    ) -> None:
+        assert low.scales is not None  # `_decode_low` always has them
+        codes = low.codes.reshape(-1).view(np.uint8)
+        given = Given(codes, low.scales, info.count // low.scales.size, 256)
+        decode_given(part, info.format, given, out, threads)
 
 
 def _fields(fields: bytes) -> tuple[int, bytes, int]:

@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from .errors import UnsupportedFormatError
-from .formats import FloatFormat, format_of
+from .formats import format_of
 from .kernels.absmax import quantise_nf4_groups, quantise_uniform_groups
-from .pair import Quantised
+from .quantised import Quantised, quantisable
 
 __all__ = [
     "BLOCK",
@@ -61,12 +61,6 @@ _MIDPOINTS: Scales = ((NF4_LEVELS[1:].astype(np.float64) + NF4_LEVELS[:-1]) / 2)
 _PIECE = 1 << 20  # values widened to float32 at a time
 _TOLERANCE = 2.0**-20
 _LIMIT8, _LIMIT4 = 127, 7  # the largest codes
-_QUANTISABLE = ("float16", "bfloat16", "float32")
-
-
-def quantisable(format: FloatFormat) -> str | None:
-    """Return why a format cannot be quantised here, or None if it can."""
-    return None if format.name in _QUANTISABLE else f"the quantisers take {', '.join(_QUANTISABLE)}"
 
 
 def row_size(shape: tuple[int, ...]) -> int:

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from .blob import BlobInfo
-from .codec import Array, ArrayCodec, DeltaCodec, Encoded
+from .codec import Array, ArrayCodec, Codec, DeltaCodec, Encoded
 from .entropy import METHODS
 from .errors import ConfigError, CorruptBlobError
 from .formats import FloatFormat
@@ -41,38 +41,49 @@ Variant = Literal["fast", "paper"]
 Entropy = Literal["auto", "huffman", "ans", "smallest"]
 
 
-def _checked(name: str, variant: str, entropy: str, skip_chunks: int) -> None:
-    if variant == "paper" and entropy not in ("auto", "huffman"):
-        raise ConfigError(f"{name}: variant=paper goes with entropy=auto or entropy=huffman")
-    if not 0 <= skip_chunks <= 1000:
-        raise ConfigError(f"{name}: skip_chunks must be from 0 to 1000")
-    if skip_chunks and variant != "paper":
-        raise ConfigError(f"{name}: skip_chunks goes with variant=paper")
+@dataclass(frozen=True)
+class _Zipnn(Codec):
+    """The options of both codecs, and their coding: without a reference, of the array itself."""
 
+    variant: Variant = "fast"
+    entropy: Entropy = "auto"
+    skip_chunks: int = 0
 
-def _encoded(
-    codec: Zipnn | ZipnnDelta, values: Array, base: Array | None, format: FloatFormat, threads: int
-) -> Encoded:
-    if codec.variant == "paper":
-        payload = encode_paper(
-            values, base, format, auto=codec.entropy == "auto", skip=codec.skip_chunks, threads=threads
-        )
-        return Encoded(payload, bytes((_PAPER,)))
-    payload = encode_planes(values, base, format, METHODS[codec.entropy], threads)
-    return Encoded(payload, bytes((_FAST, piece_log2(format))))
+    def validate(self) -> None:
+        """Check that the options go together."""
+        if self.variant == "paper" and self.entropy not in ("auto", "huffman"):
+            raise ConfigError(f"{self.name}: variant=paper goes with entropy=auto or entropy=huffman")
+        if not 0 <= self.skip_chunks <= 1000:
+            raise ConfigError(f"{self.name}: skip_chunks must be from 0 to 1000")
+        if self.skip_chunks and self.variant != "paper":
+            raise ConfigError(f"{self.name}: skip_chunks goes with variant=paper")
 
+    def unsupported(self, format: FloatFormat) -> str | None:
+        """Variant paper: say why formats that the authors refuse are refused."""
+        return paper_refusal(format) if self.variant == "paper" else None
 
-def _decoded(info: BlobInfo, base: Array | None, out: Array | None, threads: int) -> Array:
-    parameters = info.parameters
-    if len(parameters) == 2 and parameters[0] == _FAST:
-        return decode_planes(info.payload, info.count, base, info.format, parameters[1], out, threads)
-    if len(parameters) == 1 and parameters[0] == _PAPER and not paper_refusal(info.format):
-        return decode_paper(info.payload, info.count, base, info.format, out, threads)
-    raise CorruptBlobError(f"{info.codec}: the parameters name no variant for {info.format.name}")
+    def _encode(self, values: Array, format: FloatFormat, reference: Array | None, threads: int) -> Encoded:
+        if self.variant == "paper":
+            payload = encode_paper(
+                values, reference, format, auto=self.entropy == "auto", skip=self.skip_chunks, threads=threads
+            )
+            return Encoded(payload, bytes((_PAPER,)))
+        payload = encode_planes(values, reference, format, METHODS[self.entropy], threads)
+        return Encoded(payload, bytes((_FAST, piece_log2(format))))
+
+    def _decode(self, info: BlobInfo, reference: Array | None, out: Array | None, threads: int) -> Array:
+        parameters = info.parameters
+        if len(parameters) == 2 and parameters[0] == _FAST:
+            return decode_planes(
+                info.payload, info.count, reference, info.format, parameters[1], out, threads
+            )
+        if len(parameters) == 1 and parameters[0] == _PAPER and not paper_refusal(info.format):
+            return decode_paper(info.payload, info.count, reference, info.format, out, threads)
+        raise CorruptBlobError(f"{info.codec}: the parameters name no variant for {info.format.name}")
 
 
 @dataclass(frozen=True)
-class Zipnn(ArrayCodec):
+class Zipnn(_Zipnn, ArrayCodec):
     """ZipNN, lossless; see the module's docstring.
 
     Attributes:
@@ -85,44 +96,10 @@ class Zipnn(ArrayCodec):
     """
 
     name: ClassVar[str] = "zipnn"
-    variant: Variant = "fast"
-    entropy: Entropy = "auto"
-    skip_chunks: int = 0
-
-    def validate(self) -> None:
-        """Check that the options go together."""
-        _checked(self.name, self.variant, self.entropy, self.skip_chunks)
-
-    def unsupported(self, format: FloatFormat) -> str | None:
-        """Variant paper: say why formats that the authors refuse are refused."""
-        return paper_refusal(format) if self.variant == "paper" else None
-
-    def _encode(self, values: Array, format: FloatFormat, reference: Array | None, threads: int) -> Encoded:
-        return _encoded(self, values, None, format, threads)
-
-    def _decode(self, info: BlobInfo, reference: Array | None, out: Array | None, threads: int) -> Array:
-        return _decoded(info, None, out, threads)
 
 
 @dataclass(frozen=True)
-class ZipnnDelta(DeltaCodec):
+class ZipnnDelta(_Zipnn, DeltaCodec):
     """ZipNN of the XOR with a base array; attributes as for `Zipnn`."""
 
     name: ClassVar[str] = "zipnn_delta"
-    variant: Variant = "fast"
-    entropy: Entropy = "auto"
-    skip_chunks: int = 0
-
-    def validate(self) -> None:
-        """Check that the options go together."""
-        _checked(self.name, self.variant, self.entropy, self.skip_chunks)
-
-    def unsupported(self, format: FloatFormat) -> str | None:
-        """Variant paper: say why formats that the authors refuse are refused."""
-        return paper_refusal(format) if self.variant == "paper" else None
-
-    def _encode(self, values: Array, format: FloatFormat, reference: Array | None, threads: int) -> Encoded:
-        return _encoded(self, values, reference, format, threads)
-
-    def _decode(self, info: BlobInfo, reference: Array | None, out: Array | None, threads: int) -> Array:
-        return _decoded(info, reference, out, threads)
