@@ -18,11 +18,12 @@ ORDER = [
     # what everybody may use
     *("errors", "canonical", "machine", "environment", "zoo"),
     # the way of the data
-    *("models", "workload", "granularity", "dedup", "archive", "verify", "measure", "evaluate"),
+    *("models", "granularity", "lineage", "dedup", "similarity", "systems", "workload", "archive", "depot"),
+    *("verify", "measure", "evaluate"),
     # rows, and what is made of them
     *("rows", "store", "columns", "table", "results", "figures", "report"),
     # what knows the whole line
-    *("request", "runner", "console", "arguments", "cell", "command"),
+    *("request", "runner", "cell", "set_cell", "pair_cell", "console", "arguments", "command", "tuning"),
 ]
 """The modules of weightbench; each imports only those before it."""
 
