@@ -1,4 +1,4 @@
-"""Dedup: the same array found again. Keys are hashes; a hit counts only after the bytes were compared."""
+"""Units found again, by the content of the array that a codec would code."""
 
 from __future__ import annotations
 

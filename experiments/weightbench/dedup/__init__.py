@@ -1,0 +1,5 @@
+"""Dedup: the same content found again. Keys are hashes; a hit counts only after the bytes were compared."""
+
+from .seen import SeenUnits, content_key
+
+__all__ = ["SeenUnits", "content_key"]
