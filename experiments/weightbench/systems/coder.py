@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 from weightbench.models.model import Array
 from weightcodecs import Blob, ErrorBound, FloatFormat
@@ -17,6 +17,17 @@ class Coder(Protocol):
     @property
     def name(self) -> str:
         """Name of the codec or system."""
+
+    @property
+    def version(self) -> int:
+        """Its version: a part of the identity of what it writes."""
+
+    @property
+    def needs_reference(self) -> bool:
+        """Whether nothing can be coded without a reference (delta codecs)."""
+
+    def config(self) -> dict[str, Any]:
+        """Return its configuration in plain values."""
 
     def unsupported(self, format: FloatFormat) -> str | None:
         """Return why arrays of this format are refused, or None if they are taken."""
