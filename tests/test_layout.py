@@ -18,7 +18,8 @@ ORDER = [
     # what everybody may use
     *("errors", "canonical", "machine", "environment", "zoo"),
     # the way of the data
-    *("models", "granularity", "lineage", "dedup", "similarity", "systems", "workload", "archive", "depot"),
+    *("models", "pairing", "granularity", "lineage", "dedup", "similarity", "systems", "workload"),
+    *("archive", "depot"),
     *("verify", "measure", "evaluate"),
     # rows, and what is made of them
     *("rows", "store", "columns", "table", "results", "figures", "report"),
