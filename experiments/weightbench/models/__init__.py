@@ -1,7 +1,7 @@
 """Models: where tensors come from.
 
 A `Model` is a lazy set of named tensors and the weight files that they make up. `open_model` opens one from
-any kind of source; `cast` gives a view of it in another float format.
+any kind of source; `cast` gives a view of it in another float format, `quantised` its low-precision version.
 """
 
 from .cast import cast
@@ -21,6 +21,7 @@ from .errors import (
 from .hub import HubSource
 from .local import LocalSource
 from .model import Extent, Model, ModelFile, TensorInfo
+from .quantised import quantised
 from .safetensors_header import to_safetensors_header
 from .sources import ModelSource, ZooSource, open_model
 from .synthetic import SyntheticSource
@@ -50,5 +51,6 @@ __all__ = [
     "ZooSource",
     "cast",
     "open_model",
+    "quantised",
     "to_safetensors_header",
 ]
