@@ -16,8 +16,9 @@ from weightbench.measure.plan import MeasurePlan
 from weightbench.measure.result import Measurement
 from weightbench.measure.sample import Sampler
 from weightbench.measure.tally import Tally
+from weightbench.systems import Coder
 from weightbench.verify import Verifier
-from weightcodecs import Blob, Codec, format_of
+from weightcodecs import Blob, format_of
 
 __all__ = ["Sink", "Unit", "measure_units"]
 
@@ -39,22 +40,24 @@ class Unit(Protocol):
 
 
 def measure_units(
-    codec: Codec,
+    coder: Coder,
     units: Iterable[Unit],
     plan: MeasurePlan,
     *,
+    coder_of: Callable[[str], Coder] | None = None,
     references: References | None = None,
     sink: Sink | None = None,
     progress: Progress | None = None,
     clock: Clock = SYSTEM_CLOCK,
 ) -> Measurement:
-    """Measure size, speed and error of `codec` on `units`; docs/measuring.md says how and why.
+    """Measure size, speed and error of `coder` on `units`; docs/measuring.md says how and why.
 
     Args:
-        codec: its `encode` and `decode` are timed.
+        coder: a codec, or a system's: its `encode` and `decode` are timed, its bound is what is promised.
         units: with distinct keys; held as a list, their arrays only one at a time.
         plan: rounds, seconds, conditions.
-        references: gives the base array of a unit, or None; for delta codecs.
+        coder_of: what codes a unit, by its key, where a system has decided that differently for some models.
+        references: gives the base array of a unit, by its key, or None; for what codes against a base.
         sink: given the blob of every unit once, in the first round, untimed and in the order of `units` (to
             write an archive without encoding again). The blob must be used or copied before returning.
         progress: told (message, done, total, unit) after every unit.
@@ -73,15 +76,16 @@ def measure_units(
     if len(set(keys)) != len(keys):
         raise ValueError(f"measure: units must have distinct keys; {_repeated(keys)!r} comes twice")
     with pinned(plan.pin_cores):
-        return _Loop(codec, todo, plan, references, sink, progress, clock).run()
+        return _Loop(coder, todo, plan, coder_of, references, sink, progress, clock).run()
 
 
 class _Loop:
     def __init__(
         self,
-        codec: Codec,
+        coder: Coder,
         units: list[Unit],
         plan: MeasurePlan,
+        coder_of: Callable[[str], Coder] | None,
         references: References | None,
         sink: Sink | None,
         progress: Progress | None,
@@ -89,8 +93,8 @@ class _Loop:
     ) -> None:
         self.units, self.plan, self.references, self.sink = units, plan, references, sink
         self.progress, self.clock = progress, clock
-        self.sampler = Sampler(codec, plan, clock, clock.tick())
-        self.verifier = Verifier(codec)
+        self.sampler = Sampler(coder_of or (lambda _: coder), plan, clock, clock.tick())
+        self.verifier = Verifier(coder)
         self.tally = Tally(self.sampler.tick, plan)
 
     def run(self) -> Measurement:

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from weightbench.measure.buffers import Scratch
 from weightbench.measure.clock import Clock, Span, timed
 from weightbench.measure.plan import MeasurePlan
-from weightcodecs import Blob, Codec
+from weightbench.systems import Coder
+from weightcodecs import Blob
 
 __all__ = ["Sample", "Sampler"]
 
@@ -35,9 +36,13 @@ class Sample:
 
 @dataclass
 class Sampler:
-    """Takes samples of one codec; knows how often each tiny unit must be repeated to be visible."""
+    """Takes samples; knows how often each tiny unit must be repeated to be visible.
 
-    codec: Codec
+    Attributes:
+        coder_of: gives what codes a unit, by its key.
+    """
+
+    coder_of: Callable[[str], Coder]
     plan: MeasurePlan
     clock: Clock
     tick: int
@@ -46,18 +51,20 @@ class Sampler:
         default_factory=lambda: dict.fromkeys(("codec", "memcpy", "read", "warmup", "verify", "sink"), 0.0)
     )
     _calls: dict[str, tuple[int, int]] = field(default_factory=dict)
-    _warm: set[tuple[str, int, int]] = field(default_factory=set)
+    _warm: set[tuple[str, str, int, int, bool]] = field(default_factory=set)
 
     def prepare(self, key: str, original: Array, reference: Array | None) -> None:
         """Warm up on a unit of a new kind; find out how often a tiny unit must be called. Never timed."""
         start = self.clock.wall()
-        kind = (original.dtype.name, original.ndim, original.nbytes.bit_length() // 4)
+        coder = self.coder_of(key)
+        against = reference is not None
+        kind = (coder.name, original.dtype.name, original.ndim, original.nbytes.bit_length() // 4, against)
         if kind not in self._warm:
             self._warm.add(kind)
             for _ in range(self.plan.warmup):
-                self._run(*self._limited(original, reference))
+                self._run(coder, *self._limited(original, reference))
         if key not in self._calls:
-            self._calls[key] = self._calibrate(original, reference)
+            self._calls[key] = self._calibrate(coder, original, reference)
         self.spent["warmup"] += (self.clock.wall() - start) / 1e9
 
     def take(
@@ -76,7 +83,7 @@ class Sampler:
         if memcpy and memcpy_first:
             spans = self._memcpy(self._copies(original, 1)[0], copy_calls)
         copies = self._copies(original, codec_calls)
-        encode, decode = self._codec(copies, original, reference, verify)
+        encode, decode = self._code(self.coder_of(key), copies, original, reference, verify)
         if memcpy and not memcpy_first:
             if original.nbytes <= _CACHED_BYTES:
                 # The codec has moved the source out of the caches, where it would be if memcpy came first.
@@ -84,17 +91,18 @@ class Sampler:
             spans = self._memcpy(copies[0], copy_calls)
         return Sample(encode, decode, *spans)
 
-    def _codec(
+    def _code(
         self,
+        coder: Coder,
         copies: list[Array],
         original: Array,
         reference: Array | None,
         verify: Callable[[list[Blob], list[Array]], None],
     ) -> tuple[Span, Span]:
-        codec, threads = self.codec, self.plan.threads
+        threads = self.plan.threads
         blobs, encode = timed(
             self.clock,
-            lambda values: codec.encode(values, reference=reference, threads=threads),
+            lambda values: coder.encode(values, reference=reference, threads=threads),
             copies,
         )
         if self.plan.output == "reused":
@@ -102,12 +110,12 @@ class Sampler:
             targets = [np.full_like(original, 1, order="C") for _ in blobs]
             decoded, decode = timed(
                 self.clock,
-                lambda pair: codec.decode(pair[0], reference=reference, out=pair[1], threads=threads),
+                lambda pair: coder.decode(pair[0], reference=reference, out=pair[1], threads=threads),
                 list(zip(blobs, targets, strict=True)),
             )
         else:
             decoded, decode = timed(
-                self.clock, lambda blob: codec.decode(blob, reference=reference, threads=threads), blobs
+                self.clock, lambda blob: coder.decode(blob, reference=reference, threads=threads), blobs
             )
         self.spent["codec"] += encode.timed + decode.timed
         start = self.clock.wall()
@@ -129,25 +137,25 @@ class Sampler:
         self.spent["read"] += (self.clock.wall() - start) / 1e9
         return copies
 
-    def _run(self, original: Array, reference: Array | None) -> tuple[int, int, int]:
+    def _run(self, coder: Coder, original: Array, reference: Array | None) -> tuple[int, int, int]:
         """Nanoseconds of one encode, one decode and one copy."""
         values = self.scratch.copies(original, 1)[0]
         times = [self.clock.wall()]
-        blob = self.codec.encode(values, reference=reference, threads=self.plan.threads)
+        blob = coder.encode(values, reference=reference, threads=self.plan.threads)
         times.append(self.clock.wall())
-        self.codec.decode(blob, reference=reference, threads=self.plan.threads)
+        coder.decode(blob, reference=reference, threads=self.plan.threads)
         times.append(self.clock.wall())
         _copy_fresh(values)
         times.append(self.clock.wall())
         return times[1] - times[0], times[2] - times[1], times[3] - times[2]
 
-    def _calibrate(self, original: Array, reference: Array | None) -> tuple[int, int]:
+    def _calibrate(self, coder: Coder, original: Array, reference: Array | None) -> tuple[int, int]:
         """How often to call codec and memcpy inside one timed span."""
         needed = self.plan.min_timed_seconds * 1e9
         # Nothing here codes or copies faster than 100 bytes a nanosecond.
         if needed == 0 or original.nbytes > 100 * needed:
             return 1, 1
-        encode, decode, copy = self._run(original, reference)
+        encode, decode, copy = self._run(coder, original, reference)
         most = min(_MAX_CALLS, _BATCH_BYTES // max(original.nbytes, 1))
         return (
             max(1, min(most, int(needed / max(min(encode, decode), self.tick)) + 1)),

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from weightbench.systems import Coder
 from weightbench.verify.exact import exceeds_absolute, exceeds_relative
 from weightbench.verify.moments import Moments, clamped, psnr
 from weightbench.verify.verdict import UnitVerdict, Violation
-from weightcodecs import Codec, ErrorBound, FloatFormat, format_of
+from weightcodecs import ErrorBound, FloatFormat, format_of
 
 __all__ = ["check", "same_bits"]
 
@@ -30,7 +31,7 @@ _COMPILED = dict.fromkeys(("float32", "float16", "bfloat16"), 0x7F800000) | {"fl
 
 
 def check(
-    codec: Codec, original: Array, decoded: Array, key: str = "", round: int = 1
+    codec: Coder, original: Array, decoded: Array, key: str = "", round: int = 1
 ) -> tuple[UnitVerdict, Moments]:
     """Compare a decoded array with its original, exactly.
 

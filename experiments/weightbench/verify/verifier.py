@@ -11,10 +11,10 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
+from weightbench.systems import Coder
 from weightbench.verify.compare import check
 from weightbench.verify.moments import Moments, psnr
 from weightbench.verify.verdict import UnitVerdict, Verdict
-from weightcodecs import Codec
 
 __all__ = ["Verifier"]
 
@@ -29,7 +29,7 @@ class Verifier:
     with those of the first round (by XXH3-128), and every value again only if they differ.
     """
 
-    codec: Codec
+    codec: Coder
     _first: dict[str, tuple[bytes, UnitVerdict, Moments]] = field(default_factory=dict)
     _worse: dict[str, UnitVerdict] = field(default_factory=dict)
     _checks: int = 0
