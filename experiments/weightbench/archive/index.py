@@ -2,9 +2,9 @@
 
 ::
 
-    u32      length of the JSON text
     JSON     {"about", "bounds", "tensors", "ties", "files", "references", "counts", "literals", "payload"}
-    columns  packed (see `columns`), in the order of `COLUMNS`, then the records' XXH3-64 as plain u64
+    columns  in the order of `COLUMNS` (how text and columns are put together: `index_parts`)
+    tail     the records' XXH3-64 as plain u64
 
 Nothing is stored that follows from something else: places of records follow from their sizes, places of
 tensors from the files' extents. Format: ours.
@@ -12,7 +12,6 @@ tensors from the files' extents. Format: ours.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -20,10 +19,10 @@ from typing import Any
 import numpy as np
 
 from weightbench.granularity import Piece
-from weightbench.models.model import ModelFile, TensorInfo
+from weightbench.models.model import TensorInfo
 from weightcodecs import ErrorBound, get_format
 
-from .columns import Column, pack_column
+from .index_parts import StoredFile, bounds_text, extent_columns, join_index, tensors_text
 from .layout import HEAD, aligned
 
 __all__ = [
@@ -102,15 +101,6 @@ class StoredUnit:
 
 
 @dataclass(frozen=True, slots=True)
-class StoredFile:
-    """A weight file: its layout, the SHA-256 of the original, and whether every bit comes back."""
-
-    file: ModelFile
-    sha256: str
-    exact: bool
-
-
-@dataclass(frozen=True, slots=True)
 class Index:
     """All that is known of an archive before a record is read.
 
@@ -155,12 +145,10 @@ def index_bytes(index: Index) -> bytes:
     """Return an index as bytes, not yet compressed."""
     number = {name: i for i, name in enumerate(index.tensors)}
     references = {r: i for i, r in enumerate(dict.fromkeys(u.reference for u in index.units if u.reference))}
-    extents = [extent for stored in index.files for extent in stored.file.extents]
     pieces = [piece for unit in index.units for piece in unit.pieces]
     columns = {
         "record_nbytes": [record.nbytes for record in index.records],
-        "extent_nbytes": [extent.nbytes for extent in extents],
-        "extent_tensor": [0 if extent.tensor is None else number[extent.tensor] + 1 for extent in extents],
+        **extent_columns(index.tensors, (stored.file for stored in index.files)),
         "unit_format": [get_format(unit.format).code for unit in index.units],
         "unit_blob": [unit.blob for unit in index.units],
         "unit_side": [0 if unit.side is None else unit.side + 1 for unit in index.units],
@@ -172,27 +160,13 @@ def index_bytes(index: Index) -> bytes:
     }
     text = {
         "about": dict(index.about),
-        "bounds": {
-            f: [b.absolute.hex(), b.relative.hex(), *([b.of_max.hex()] if b.of_max else [])]
-            for f, b in index.bounds.items()
-        },
-        # The name in the file where it is not the key; see `Model.tensors`.
-        "tensors": [
-            [key, info.format, list(info.shape), *([info.name] if info.name != key else [])]
-            for key, info in index.tensors.items()
-        ],
+        "bounds": bounds_text(index.bounds),
+        "tensors": tensors_text(index.tensors),
         "ties": dict(index.ties),
         "files": [[f.file.name, f.sha256, f.exact, len(f.file.extents)] for f in index.files],
         "references": [[r.model, r.tensor, r.first] for r in references],
-        "counts": {of: len(columns[column]) for column, of in COLUMNS.items()},
         "literals": index.literals,
         "payload": index.payload,
     }
-    head = json.dumps(text, separators=(",", ":"), ensure_ascii=False).encode()
     checksums = np.array([record.checksum for record in index.records], "<u8")
-    packed = [pack_column(_column(columns[name])) for name in COLUMNS]
-    return b"".join([len(head).to_bytes(4, "little"), head, *packed, checksums.tobytes()])
-
-
-def _column(values: list[int]) -> Column:
-    return np.array(values, np.uint64)
+    return join_index(text, columns, COLUMNS, checksums.tobytes())

@@ -21,17 +21,48 @@ import xxhash
 
 from .errors import CorruptArchiveError
 
-__all__ = ["FOOTER_BYTES", "HEAD", "Footer", "aligned", "check_head", "pack_footer", "parse_footer"]
+__all__ = [
+    "ARCHIVE",
+    "FOOTER_BYTES",
+    "HEAD",
+    "HEAD_BYTES",
+    "FileKind",
+    "Footer",
+    "aligned",
+    "check_head",
+    "pack_footer",
+    "parse_footer",
+]
 
 VERSION = 1
 _END = struct.Struct("<4sHH")
-HEAD = _END.pack(b"WBA1", VERSION, 0)
+HEAD_BYTES = _END.size
 _FIELDS = struct.Struct("<QQQ16s")
 _CHECK = struct.Struct("<Q")
 FOOTER_BYTES = _FIELDS.size + _CHECK.size + _END.size
 ALIGNMENT = 8
 # Text and columns shrink by far less than this; an index that says otherwise is not unpacked.
 MAX_INDEX_EXPANSION = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class FileKind:
+    """A kind of file with this layout: its magic (4 bytes), and what messages call it.
+
+    Archives are one; a depot's packs and manifests are others.
+    """
+
+    magic: bytes
+    noun: str
+
+    @property
+    def head(self) -> bytes:
+        """Return the first bytes of such a file, which are its last ones, too."""
+        return _END.pack(self.magic, VERSION, 0)
+
+
+ARCHIVE = FileKind(b"WBA1", "an archive")
+HEAD = ARCHIVE.head
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,30 +80,32 @@ def aligned(offset: int) -> int:
     return -(-offset // ALIGNMENT) * ALIGNMENT
 
 
-def pack_footer(footer: Footer) -> bytes:
+def pack_footer(footer: Footer, kind: FileKind = ARCHIVE) -> bytes:
     """Return the bytes of a footer."""
     fields = _FIELDS.pack(footer.offset, footer.stored, footer.nbytes, footer.digest)
-    return fields + _CHECK.pack(xxhash.xxh3_64_intdigest(fields)) + HEAD
+    return fields + _CHECK.pack(xxhash.xxh3_64_intdigest(fields)) + kind.head
 
 
-def check_head(head: bytes, name: object) -> None:
-    """Raise `CorruptArchiveError` if a file does not begin as archives of this version do."""
-    if len(head) == len(HEAD) and head[:4] == HEAD[:4] and head[4:] != HEAD[4:]:
+def check_head(head: bytes, name: object, kind: FileKind = ARCHIVE) -> None:
+    """Raise `CorruptArchiveError` if a file does not begin as those of its kind and this version do."""
+    if len(head) == HEAD_BYTES and head[:4] == kind.magic and head[4:] != kind.head[4:]:
         raise CorruptArchiveError(
-            f"{name}: an archive of version {_END.unpack(head)[1]}; this program reads version {VERSION}"
+            f"{name}: {kind.noun} of version {_END.unpack(head)[1]}; this program reads version {VERSION}"
         )
-    if head != HEAD:
-        raise CorruptArchiveError(f"{name}: not an archive: it does not begin with our magic")
+    if head != kind.head:
+        raise CorruptArchiveError(f"{name}: not {kind.noun}: it does not begin with our magic")
 
 
-def parse_footer(data: bytes, size: int, name: object) -> Footer:
+def parse_footer(data: bytes, size: int, name: object, kind: FileKind = ARCHIVE) -> Footer:
     """Return the footer in the last bytes of a file of `size` bytes; raises `CorruptArchiveError`."""
-    if len(data) != FOOTER_BYTES or data[-_END.size :] != HEAD:
-        raise CorruptArchiveError(f"{name}: does not end as an archive does; it was cut short or is not ours")
+    if len(data) != FOOTER_BYTES or data[-_END.size :] != kind.head:
+        raise CorruptArchiveError(
+            f"{name}: does not end as {kind.noun} does; it was cut short or is not ours"
+        )
     offset, stored, nbytes, digest = _FIELDS.unpack_from(data)
     if _CHECK.unpack_from(data, _FIELDS.size)[0] != xxhash.xxh3_64_intdigest(data[: _FIELDS.size]):
         raise CorruptArchiveError(f"{name}: the footer's checksum does not match; it was altered")
-    if offset < len(HEAD) or offset + stored + FOOTER_BYTES != size:
+    if offset < HEAD_BYTES or offset + stored + FOOTER_BYTES != size:
         raise CorruptArchiveError(f"{name}: the index does not lie where the footer says")
     if nbytes < stored or nbytes > stored * MAX_INDEX_EXPANSION:
         raise CorruptArchiveError(f"{name}: the index claims {nbytes} bytes out of {stored}")

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Generic, TypeVar
 
 import weightcodecs
 from weightcodecs.blob import byte_view
 from weightcodecs.errors import CorruptBlobError
 
-from .checked import CheckedRecords
 from .errors import CorruptArchiveError
-from .index import LITERAL_BYTES, Record
+from .index import LITERAL_BYTES
 
 __all__ = ["LiteralBytes"]
 
+R = TypeVar("R")
 
-class LiteralBytes:
+
+class LiteralBytes(Generic[R]):
     """One run of bytes, cut into records of `LITERAL_BYTES`; one of them is in memory at a time."""
 
-    def __init__(self, records: Sequence[Record], nbytes: int, checked: CheckedRecords) -> None:
-        """Read from `records`, which hold `nbytes` bytes when decoded."""
-        self._records, self._nbytes, self._checked = records, nbytes, checked
+    def __init__(self, records: Sequence[R], nbytes: int, read: Callable[[R], memoryview]) -> None:
+        """Read from `records`, which hold `nbytes` bytes when decoded; `read` gives the blob of one."""
+        self._records, self._nbytes, self._read = records, nbytes, read
         self._held: tuple[int, memoryview] | None = None
 
     def read(self, offset: int, nbytes: int) -> Iterator[memoryview]:
@@ -38,7 +40,7 @@ class LiteralBytes:
         return self._held[1]
 
     def _decode(self, number: int) -> memoryview:
-        blob = self._checked.read(self._records[number])
+        blob = self._read(self._records[number])
         size = min(LITERAL_BYTES, self._nbytes - number * LITERAL_BYTES)
         try:
             info = weightcodecs.inspect(blob)

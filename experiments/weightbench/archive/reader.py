@@ -2,38 +2,29 @@
 
 from __future__ import annotations
 
-import hashlib
 import mmap
-from collections.abc import Callable, Iterator, Mapping
-from math import prod
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import MappingProxyType
-
-import numpy as np
 
 import weightcodecs
-from weightbench.granularity import Piece, expand
-from weightbench.models.errors import UnknownTensorError
-from weightbench.models.model import Array, TensorInfo
+from weightbench.granularity import expand
+from weightbench.models.model import Array
 from weightcodecs import BlobInfo, get_format
-from weightcodecs.blob import byte_view, parse_description
+from weightcodecs.blob import parse_description
 from weightcodecs.errors import CorruptBlobError, WrongReferenceError
 
-from .atomic import reported
-from .cache import UnitCache
-from .checked import CheckedRecords, named, read_index
-from .errors import ArchiveError, CorruptArchiveError
-from .index import Record, StoredFile, StoredUnit, UnitReference
-from .layout import FOOTER_BYTES, HEAD
+from .checked import CheckedRecords, map_checked, read_index
+from .errors import CorruptArchiveError
+from .index import Index, Record, StoredUnit, UnitReference
+from .index_reading import parse_index
+from .layout import ARCHIVE
 from .literals import LiteralBytes
+from .stored_tensors import CACHE_BYTES, Place, StoredTensors
 from .summary import Sizes
-from .unpacking import UnpackedFile, targets, unpack_file
 
 __all__ = ["ArchiveReader", "Base", "open_archive"]
 
 Base = Callable[[UnitReference], Array]
-
-CACHE_BYTES = 128 << 20
 
 
 def open_archive(
@@ -53,15 +44,10 @@ def open_archive(
         ArchiveError: the file cannot be opened.
     """
     path = Path(path)
-    with reported(f"cannot open {path}"), path.open("rb") as file:
-        size = file.seek(0, 2)
-        if size < len(HEAD) + FOOTER_BYTES:
-            raise CorruptArchiveError(f"{path}: {size} bytes are too few for an archive; it was cut short")
-        data = mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ)
-    return ArchiveReader(path, data, base, threads, cache_bytes)
+    return ArchiveReader(path, map_checked(path, ARCHIVE), base, threads, cache_bytes)
 
 
-class ArchiveReader:
+class ArchiveReader(StoredTensors):
     """An open archive; `open_archive` makes it."""
 
     def __init__(
@@ -69,27 +55,22 @@ class ArchiveReader:
     ) -> None:
         self.path = path
         self._nbytes, self._base, self._threads = len(data), base, threads
-        self.index = read_index(path, data)
-        self._records = CheckedRecords(path, data, self.index)
-        self._cache = UnitCache(cache_bytes)
+        raw, end = read_index(path, data, ARCHIVE)
+        try:
+            self.index = parse_index(raw, end)
+        except CorruptArchiveError as error:
+            raise CorruptArchiveError(f"{path}: {error}") from error
+        self._records = CheckedRecords(path, data, self.index.records, self.index.end, self._use_of)
         self._literals_before: dict[str, int] = {}
         literals = 0
         for stored in self.index.files:
             self._literals_before[stored.file.name] = literals
-            literals += _literal_bytes(stored)
-        self._literals = LiteralBytes(self._literal_records(), literals, self._records)
-        self._places: dict[str, list[tuple[int, int, Piece]]] = {name: [] for name in self.index.tensors}
-        for number, unit in enumerate(self.index.units):
-            at = 0
-            for piece in unit.pieces:
-                self._places[piece.tensor].append((number, at, piece))
-                at += piece.count
-        for places in self._places.values():
-            places.sort(key=lambda place: place[2].first)
-
-    def tensors(self) -> Mapping[str, TensorInfo]:
-        """Return what is known of the tensors, in file order."""
-        return MappingProxyType(dict(self.index.tensors))
+            literals += sum(extent.nbytes for extent in stored.file.extents if extent.tensor is None)
+        self._literals = LiteralBytes(self._literal_records(), literals, self._records.read)
+        places, shared = _placed(self.index)
+        super().__init__(
+            str(path), self.index.tensors, self.index.ties, self.index.files, places, shared, cache_bytes
+        )
 
     def sizes(self) -> Sizes:
         """Return the bytes of the archive by what they are."""
@@ -117,66 +98,13 @@ class ArchiveReader:
             else:
                 values = expand(decoded, self._records.read(self.index.records[unit.side]), unit.count)
         except CorruptBlobError as error:
-            raise CorruptArchiveError(f"{self.path}: unit {number} ({named(unit)}): {error}") from error
+            raise CorruptArchiveError(f"{self.path}: unit {number} ({_named(unit)}): {error}") from error
         values.flags.writeable = False
         return values
 
-    def read_tensor(self, name: str) -> Array:
-        """Return a tensor, read-only; only the units that hold it are decoded.
-
-        Raises `UnknownTensorError`, and as `read_unit` does.
-        """
-        info = self.index.tensors.get(name)
-        if info is None:
-            if name in self.index.ties:
-                owner = self.index.ties[name]
-                raise ArchiveError(
-                    f"{self.path}: tensor {name!r} shares the bytes of {owner!r}; read that one"
-                )
-            raise UnknownTensorError(str(self.path), name, self.index.tensors)
-        places = self._places[name]
-        if len(places) == 1:
-            number, at, piece = places[0]
-            return self._values(number)[at : at + piece.count].reshape(info.shape)
-        flat: Array | None = None
-        for number, at, piece in places:
-            taken = self._values(number)[at : at + piece.count]
-            # Not before the first unit is sound: a damaged archive shall not make us allocate.
-            flat = np.empty(prod(info.shape), get_format(info.format).dtype) if flat is None else flat
-            flat[piece.first : piece.first + piece.count] = taken
-        if flat is None:
-            flat = np.empty(0, get_format(info.format).dtype)
-        flat.flags.writeable = False
-        return flat.reshape(info.shape)
-
-    def file_bytes(self, stored: StoredFile) -> Iterator[memoryview]:
-        """Yield the bytes of one of `index.files` in order, a tensor or a run of literal bytes at a time."""
-        at = self._literals_before[stored.file.name]
-        for extent in stored.file.extents:
-            if extent.tensor is None:
-                yield from self._literals.read(at, extent.nbytes)
-                at += extent.nbytes
-            elif extent.nbytes:
-                values = np.ascontiguousarray(self.read_tensor(extent.tensor)).reshape(-1)
-                yield byte_view(values)
-
-    def unpack(self, directory: Path | str) -> tuple[UnpackedFile, ...]:
-        """Restore the weight files into a folder.
-
-        Files whose units were all coded losslessly come back byte for byte, or not at all: their SHA-256
-        must be the original's. For the files of a bounded codec there is no digest to compare with: the
-        checksums of their coded bytes are checked, and `UnpackedFile` says that they differ.
-
-        Raises:
-            CorruptArchiveError: the archive is damaged; the file in question does not appear.
-            ArchiveError: a file is there already, or the disk is full; `errno` has the number.
-        """
-        files = self.index.files
-        paths = targets(Path(directory), files)
-        return tuple(
-            unpack_file(path, stored, self.file_bytes(stored), self.check_digest)
-            for path, stored in zip(paths, files, strict=True)
-        )
+    def literal_bytes(self, file: str, offset: int, nbytes: int) -> Iterator[memoryview]:
+        """Yield literal bytes of a file, counting literal bytes only."""
+        yield from self._literals.read(self._literals_before[file] + offset, nbytes)
 
     def verify(self, *, deep: bool = False) -> None:
         """Check every byte of the archive against its checksum; `deep`: decode everything, too.
@@ -196,19 +124,7 @@ class ArchiveReader:
         )
         if payload != self.index.payload:
             raise CorruptArchiveError(f"{self.path}: it holds {payload} coded bytes, not as many as it says")
-        for stored in self.index.files:
-            digest = hashlib.sha256()
-            for run in self.file_bytes(stored):
-                digest.update(run)
-            self.check_digest(stored, digest.hexdigest())
-
-    def check_digest(self, stored: StoredFile, sha256: str) -> None:
-        """Raise `CorruptArchiveError` if a restored file should be the original and is not."""
-        if stored.exact and sha256 != stored.sha256:
-            raise CorruptArchiveError(
-                f"{self.path}: file {stored.file.name!r} does not come back as it was: its SHA-256 is "
-                f"{sha256}, the original's {stored.sha256}"
-            )
+        self.verify_files()
 
     # -- within ------------------------------------------------------------------------------------------
 
@@ -224,25 +140,44 @@ class ArchiveReader:
         assert unit.reference is not None
         if self._base is None:
             raise WrongReferenceError(
-                f"{self.path}: {named(unit)} was coded against {unit.reference.tensor!r} of model "
+                f"{self.path}: {_named(unit)} was coded against {unit.reference.tensor!r} of model "
                 f"{unit.reference.model!r}; open the archive with base="
             )
         flat = self._base(unit.reference).reshape(-1)
         taken = flat[unit.reference.first : unit.reference.first + unit.count]
         if taken.size != unit.count:
-            raise WrongReferenceError(f"{self.path}: the base of {named(unit)} has too few elements")
+            raise WrongReferenceError(f"{self.path}: the base of {_named(unit)} has too few elements")
         return taken.reshape(info.shape)
 
-    def _values(self, number: int) -> Array:
-        unit = self.index.units[number]
-        if len({piece.tensor for piece in unit.pieces}) == 1:
-            return self.read_unit(number)
-        nbytes = unit.count * get_format(unit.format).nbytes
-        return self._cache.get(number, nbytes, lambda: self.read_unit(number))
+    def _use_of(self, record: Record) -> str:
+        for unit in self.index.units:
+            if record == self.index.records[unit.blob]:
+                return f"the blob of {_named(unit)}"
+            if unit.side is not None and record == self.index.records[unit.side]:
+                return f"the references of {_named(unit)}"
+        return "a record of the files' literal bytes"
 
     def _literal_records(self) -> tuple[Record, ...]:
         return self.index.records[len(self.index.records) - self.index.literals :]
 
 
-def _literal_bytes(stored: StoredFile) -> int:
-    return sum(extent.nbytes for extent in stored.file.extents if extent.tensor is None)
+def _placed(index: Index) -> tuple[dict[str, list[Place]], dict[int, int]]:
+    """Return the places of each tensor, and the bytes of the units that hold more than one."""
+    places: dict[str, list[Place]] = {name: [] for name in index.tensors}
+    shared = {}
+    for number, unit in enumerate(index.units):
+        at = 0
+        for piece in unit.pieces:
+            places[piece.tensor].append(Place(number, at, piece))
+            at += piece.count
+        if len({piece.tensor for piece in unit.pieces}) > 1:
+            shared[number] = unit.count * get_format(unit.format).nbytes
+    for own in places.values():
+        own.sort(key=lambda place: place.piece.first)
+    return places, shared
+
+
+def _named(unit: StoredUnit) -> str:
+    """Return which tensors a unit holds, for messages."""
+    first, *more = dict.fromkeys(piece.tensor for piece in unit.pieces)
+    return f"tensor {first!r}" + (f" and {len(more)} more" if more else "")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from .atomic import atomic_file, reported
 from .errors import ArchiveError
-from .index import StoredFile
+from .index_parts import StoredFile
 
 __all__ = ["UnpackedFile", "targets", "unpack_file"]
 

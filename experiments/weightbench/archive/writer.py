@@ -12,14 +12,16 @@ import weightcodecs
 from weightbench.dedup import SeenUnits
 from weightbench.granularity import Granularity, Unit, units
 from weightbench.models.model import Array, Model
-from weightcodecs import Blob, Codec, get_format
+from weightbench.systems import Coder
+from weightcodecs import Blob, get_format
 from weightcodecs.blob import parse_description
 from weightcodecs.errors import ConfigError
 from weightcodecs.identity import Identity
 
 from .atomic import AtomicFile, atomic_file
 from .hashing import FileDigests
-from .index import Index, StoredFile, StoredUnit, UnitReference
+from .index import Index, StoredFile, StoredUnit, UnitReference, index_bytes
+from .index_reading import parse_index
 from .records import RecordWriter, write_literals
 from .summary import ArchiveSummary, Sizes, UnitRecord
 
@@ -32,7 +34,7 @@ Against = Callable[[Unit], tuple[UnitReference, Array] | None]
 DROP_BYTES = 64 << 20
 
 
-def refused_formats(model: Model, codec: Codec) -> dict[str, str]:
+def refused_formats(model: Model, codec: Coder) -> dict[str, str]:
     """Return the formats of the model's tensors that the codec does not take, each with the reason."""
     formats = dict.fromkeys(info.format for info in model.tensors.values() if info.nbytes)
     reasons = {format: codec.unsupported(get_format(format)) for format in formats}
@@ -42,7 +44,7 @@ def refused_formats(model: Model, codec: Codec) -> dict[str, str]:
 def write_archive(
     path: Path | str,
     model: Model,
-    codec: Codec,
+    codec: Coder,
     granularity: Granularity,
     *,
     dedup: bool = False,
@@ -104,7 +106,7 @@ def write_archive(
 def archive_writing(
     path: Path | str,
     model: Model,
-    codec: Codec,
+    codec: Coder,
     granularity: Granularity,
     *,
     dedup: bool = False,
@@ -145,7 +147,7 @@ class ArchiveWriting:
         out: AtomicFile,
         path: Path,
         model: Model,
-        codec: Codec,
+        codec: Coder,
         granularity: Granularity,
         dedup: bool,
         threads: int,
@@ -185,7 +187,7 @@ class ArchiveWriting:
         earlier = None
         if self._seen and base is None and array is not None:
             earlier = self._seen.find_or_add(unit, array, len(self._told))
-        reference, seconds, nbytes = None, 0.0, 0
+        reference, seconds, nbytes, coded_by = None, 0.0, 0, codec.name
         if earlier is not None:
             blob = self._stored[earlier].blob
         else:
@@ -201,7 +203,9 @@ class ArchiveWriting:
             with self._timed("write"):
                 blob, nbytes = self._records.add(coded), len(coded)
             # The description alone: its checksum was made a moment ago, and the record has one, too.
-            self._payload += len(parse_description(coded).payload)
+            info = parse_description(coded)
+            self._payload += len(info.payload)
+            coded_by = info.codec
         beside = None if side is None else self._records.add(side)
         self._side += len(side or b"")
         self._stored.append(StoredUnit(unit.format, unit.pieces, unit.count, blob, beside, reference))
@@ -213,7 +217,7 @@ class ArchiveWriting:
                 nbytes + len(side or b""),
                 len(side or b""),
                 seconds,
-                codec.name,
+                coded_by,
                 refused,
                 None if earlier is None else self._told[earlier].key,
             )
@@ -239,7 +243,7 @@ class ArchiveWriting:
         yield
         self.spent[what] += time.perf_counter() - begun
 
-    def _codec_for(self, unit: Unit) -> tuple[Codec, str | None, tuple[UnitReference, Array] | None]:
+    def _codec_for(self, unit: Unit) -> tuple[Coder, str | None, tuple[UnitReference, Array] | None]:
         """Return what codes a unit, why it is not the codec asked for, and the base that it codes against."""
         if unit.format in self._refused:
             return Identity(), self._refused[unit.format], None
@@ -272,7 +276,9 @@ class ArchiveWriting:
             literals=literals,
             payload=self._payload,
         )
-        self._records.finish(index)
+        raw = index_bytes(index)
+        parse_index(raw, self._records.end())  # what cannot be opened is not written
+        self._records.finish(raw)
         total = self._out.nbytes
         rest = total - self._payload - self._side - literal_bytes
         self.summary = ArchiveSummary(
