@@ -13,7 +13,8 @@ after eight million different values.
 `variant="paper"`: the release's stream. Payload: new values · bits in 64-bit words · the bits beyond the
 last full word as characters 0 and 1. `variant="fast"` (ours): bit lengths entropy coded, the distance's
 leading one left out, no repeat that costs more than the value. Payload: new values · coded lengths
-(weightcodecs.entropy) · bits.
+(weightcodecs.entropy) · bits. With `entropy="zstd"` either is compressed once more, as Elves does with what
+it has chosen.
 """
 
 from __future__ import annotations
@@ -22,13 +23,15 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import numpy as np
+import zstandard
 from numpy.typing import NDArray
 
 from .blob import BlobBuffer, BlobInfo, read_varint, varint
 from .codec import Array, ArrayCodec, Encoded, new_array
 from .entropy import decode_plane, encode_bound, encode_into
-from .errors import CorruptBlobError
-from .formats import FloatFormat
+from .errors import ConfigError, CorruptBlobError
+from .final_stage import compressed, opened
+from .formats import FloatFormat, format_of
 from .kernels.repeats import (
     MAX_LENGTH,
     PAPER_LENGTH,
@@ -39,9 +42,9 @@ from .kernels.repeats import (
     find_repeats,
 )
 
-__all__ = ["Distance"]
+__all__ = ["Distance", "paper_nbytes"]
 
-_FAST, _PAPER = 0, 1
+_FAST, _PAPER, _FAST_ZSTD, _PAPER_ZSTD = 0, 1, 2, 3
 _BLOCK = 1 << 18
 _MAX_SLOTS_LOG2 = 24
 
@@ -54,20 +57,32 @@ class Distance(ArrayCodec):
 
     Attributes:
         variant: "fast" (ours) or "paper" (the release's bit stream).
+        entropy: "none", or "zstd" over the whole payload (kept where it is smaller).
+        level: of entropy "zstd"; the release uses 3.
     """
 
     name: ClassVar[str] = "distance"
     variant: Literal["fast", "paper"] = "fast"
+    entropy: Literal["none", "zstd"] = "none"
+    level: int = 3
+
+    def validate(self) -> None:
+        """Check the level."""
+        if not -100 <= self.level <= zstandard.MAX_COMPRESSION_LEVEL:
+            raise ConfigError(f"distance: level must be from -100 to {zstandard.MAX_COMPRESSION_LEVEL}")
 
     def _encode(
         self, values: Array, format: FloatFormat, reference: Array | None, threads: int
     ) -> Encoded | None:
-        patterns = np.ascontiguousarray(values.view(format.bits_dtype))
-        patterns = patterns if patterns.flags.aligned else patterns.copy()
-        patterns.flags.writeable = False
-        return _encode_paper(patterns) if self.variant == "paper" else _encode_fast(patterns, threads)
+        patterns = _patterns(values, format)
+        paper = self.variant == "paper"
+        encoded = _encode_paper(patterns) if paper else _encode_fast(patterns, threads)
+        if self.entropy == "none":
+            return encoded
+        return compressed(encoded, self.level, _PAPER_ZSTD if paper else _FAST_ZSTD)
 
     def _decode(self, info: BlobInfo, reference: Array | None, out: Array | None, threads: int) -> Array:
+        info = opened(opened(info, _FAST_ZSTD, _FAST), _PAPER_ZSTD, _PAPER)
         layout, new, size = _parameters(info)
         values = new * info.format.nbytes
         if values > len(info.payload):
@@ -96,6 +111,18 @@ class Distance(ArrayCodec):
         if not np.shares_memory(target, out):
             out.view(target.dtype)[...] = target
         return out
+
+
+def paper_nbytes(values: Array) -> int:
+    """Return the size of the paper's stream of a non-empty array, even where it is larger than the array."""
+    return _encode_paper(_patterns(values.reshape(-1), format_of(values))).nbytes
+
+
+def _patterns(values: Array, format: FloatFormat) -> Array:
+    patterns = np.ascontiguousarray(values.view(format.bits_dtype))
+    patterns = patterns if patterns.flags.aligned else patterns.copy()
+    patterns.flags.writeable = False
+    return patterns
 
 
 def _table(count: int) -> NDArray[np.int64]:

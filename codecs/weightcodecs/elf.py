@@ -15,7 +15,7 @@ framework runs afterwards (zstd-3) and which gains more on planes.
 
 Format of a payload, fast: bit planes (rest_bytes) · byte planes, high first (each as it is, or coded
 if that is smaller; one plane for codes of fewer than 8 bits, or none) · exception list. Paper: codes,
-most significant bit first · positions i32 · values.
+most significant bit first · positions i32 · values; all in one zstd frame with `entropy="zstd"`.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from .codec import EXACT, Array, ArrayCodec, Encoded, ErrorBound, new_array
 from .entropy import decode_into, encode_bound, encode_into
 from .errors import ConfigError, CorruptBlobError
 from .exceptions import exceptions_nbytes, pack_exceptions, restore_exceptions
+from .final_stage import compressed, opened
 from .formats import FloatFormat
 from .kernels.bit_stream import pack_bits, packed_bytes, unpack_bits
 from .kernels.fixed_point import BLOCK, decode_planes, encode_planes, outside_guard, plane_depth, rest_bytes
@@ -41,7 +42,7 @@ __all__ = ["Elf"]
 
 # The release compares a float with 0.9999999f, which is exactly 1 − 2^−23.
 _PAPER_GUARD = {"float16": 0.999, "float32": 1 - 2.0**-23, "float64": 0.99999999999}
-_PLANES, _PAPER, _CODED = 0, 1, 2
+_PLANES, _PAPER, _CODED, _PAPER_ZSTD = 0, 1, 2, 3
 _OURS = 0  # in the place of a zstd level, of which none is 0 here
 _MAX_EXPANSION = (128 << 10) // 4  # of a zstd frame: a block of 128 KiB in 4 bytes
 _MIN_WINDOW = 1 << 10
@@ -59,7 +60,8 @@ class Elf(ArrayCodec):
     Attributes:
         variant: "fast" (ours) or "paper" (the authors' packing; bounds and widths are the format's own).
         entropy: final stage over each byte plane: "auto" (ours: Huffman, ANS or runs, chunk by chunk),
-            "zstd", or "none". Only with variant "fast".
+            "zstd", or "none". Variant "paper": "none", or "zstd" over the whole payload (kept where it is
+            smaller), which is the last step of Elves.
         error_bound_absolute: largest |decoded − original| wanted; None for the format's own bound. A larger
             one keeps fewer bits. Only with variant "fast".
         widen_bfloat16: take bfloat16 too, as float32. Refused otherwise: 24 bits would replace 16, unless a
@@ -79,9 +81,9 @@ class Elf(ArrayCodec):
         bound = self.error_bound_absolute
         if bound is not None and not 0 < bound < 1:
             raise ConfigError("elf: error_bound_absolute must be a number between 0 and 1, or null")
-        if self.variant == "paper" and (bound is not None or self.entropy != "none" or self.widen_bfloat16):
+        if self.variant == "paper" and (bound is not None or self.entropy == "auto" or self.widen_bfloat16):
             raise ConfigError(
-                "elf: variant=paper is the authors' packing; it goes with entropy=none, "
+                "elf: variant=paper is the authors' packing; it goes with entropy=none or entropy=zstd, "
                 "error_bound_absolute=null and widen_bfloat16=false"
             )
 
@@ -122,12 +124,15 @@ class Elf(ArrayCodec):
         fraction = self._fraction(format)
         wide = values.astype(np.float32) if format.name == "bfloat16" else values
         if self.variant == "paper":
-            return _encode_paper(values, format, fraction)
+            encoded = _encode_paper(values, format, fraction)
+            zstd = encoded is not None and self.entropy == "zstd"
+            return compressed(encoded, self.level, _PAPER_ZSTD) if encoded and zstd else encoded
         guard = 1 - 2.0 ** -(fraction + 1)
         stage = None if self.entropy == "none" else _OURS if self.entropy == "auto" else self.level
         return _encode_fast(values, wide, fraction, guard, stage, threads)
 
     def _decode(self, info: BlobInfo, reference: Array | None, out: Array | None, threads: int) -> Array:
+        info = opened(info, _PAPER_ZSTD, _PAPER)
         layout, fraction, exceptions, lengths = _parameters(info)
         if layout == _PAPER:
             return _decode_paper(info, fraction, exceptions, out)

@@ -23,6 +23,7 @@ CONFIGURATIONS: dict[str, list[dict[str, Any]]] = {
         {},
         {"entropy": "none"},
         {"variant": "paper", "entropy": "none"},
+        {"variant": "paper", "entropy": "zstd", "level": 3},
         {"widen_bfloat16": True, "entropy": "zstd", "level": 3},
         {"error_bound_absolute": 1e-3},  # 2^-10: 1 byte plane, 2 bit planes
         {"error_bound_absolute": 2.0**-9, "entropy": "none", "widen_bfloat16": True},
@@ -56,7 +57,7 @@ CONFIGURATIONS: dict[str, list[dict[str, Any]]] = {
     "zfp": [{}, {"error_bound_absolute": 1e-3}],
     "sz3": [{}, {"error_bound_absolute": 1e-2, "algorithm": "lorenzo_reg"}],
     "bg4_lz4": [{}],
-    "distance": [{}, {"variant": "paper"}],
+    "distance": [{}, {"variant": "paper"}, {"entropy": "zstd"}, {"variant": "paper", "entropy": "zstd"}],
     "bitx": [{}, {"entropy": "smallest"}, {"variant": "paper"}],
     "bfloat_parts": [{}, {"level": 1}],  # examples/third_party_codec
 }
