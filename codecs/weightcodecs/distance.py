@@ -115,7 +115,8 @@ class Distance(ArrayCodec):
 
 def paper_nbytes(values: Array) -> int:
     """Return the size of the paper's stream of a non-empty array, even where it is larger than the array."""
-    return _encode_paper(_patterns(values.reshape(-1), format_of(values))).nbytes
+    encoded = _encode_paper(_patterns(values.reshape(-1), format_of(values)))
+    return encoded.nbytes - len(encoded.parameters)
 
 
 def _patterns(values: Array, format: FloatFormat) -> Array:

@@ -33,15 +33,17 @@ from .entropy import decode_into, encode_bound, encode_into
 from .errors import ConfigError, CorruptBlobError
 from .exceptions import exceptions_nbytes, pack_exceptions, restore_exceptions
 from .final_stage import compressed, opened
-from .formats import FloatFormat
+from .formats import FloatFormat, format_of
 from .kernels.bit_stream import pack_bits, packed_bytes, unpack_bits
 from .kernels.fixed_point import BLOCK, decode_planes, encode_planes, outside_guard, plane_depth, rest_bytes
 from .threads import map_threads, spans
 
-__all__ = ["Elf"]
+__all__ = ["PAPER_FORMATS", "Elf", "paper_nbytes"]
 
 # The release compares a float with 0.9999999f, which is exactly 1 − 2^−23.
 _PAPER_GUARD = {"float16": 0.999, "float32": 1 - 2.0**-23, "float64": 0.99999999999}
+PAPER_FORMATS = frozenset(_PAPER_GUARD)
+"""Names of the formats that the release takes."""
 _PLANES, _PAPER, _CODED, _PAPER_ZSTD = 0, 1, 2, 3
 _OURS = 0  # in the place of a zstd level, of which none is 0 here
 _MAX_EXPANSION = (128 << 10) // 4  # of a zstd frame: a block of 128 KiB in 4 bytes
@@ -320,6 +322,19 @@ def _encode_paper(values: Array, format: FloatFormat, fraction: int) -> Encoded 
     buffer.array[packed:end] = outside.astype("<i4").view(np.uint8)
     buffer.array[end:] = values[outside].view(np.uint8)
     return Encoded(buffer.finish(buffer.array.size), bytes((_PAPER, fraction)) + varint(outside.size))
+
+
+def paper_nbytes(values: Array) -> int:
+    """Return the size of the paper's stream of a float16, float32 or float64 array, without making it."""
+    format, flat = format_of(values), values.reshape(-1)
+    guard = _PAPER_GUARD[format.name]
+    kept = 0
+    for start in range(0, flat.size, 1 << 20):
+        part = flat[start : start + (1 << 20)]
+        with np.errstate(invalid="ignore"):  # a signalling NaN
+            kept += int(np.count_nonzero(np.abs(part).astype(np.float64) < guard))
+    exceptions = flat.size - kept
+    return packed_bytes(kept, format.mantissa_bits + 1) + exceptions * (4 + format.nbytes)
 
 
 def _decode_paper(info: BlobInfo, fraction: int, exceptions: int, out: Array | None) -> Array:
