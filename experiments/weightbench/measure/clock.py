@@ -22,10 +22,12 @@ class Clock:
     Attributes:
         wall: nanoseconds of wall time, monotonic.
         cpu: nanoseconds of CPU time of the whole process, all threads.
+        sleep: waits for so many seconds of wall time.
     """
 
     wall: Callable[[], int] = time.perf_counter_ns
     cpu: Callable[[], int] = time.process_time_ns
+    sleep: Callable[[float], None] = time.sleep
 
     def tick(self) -> int:
         """Nanoseconds between two readings of the wall clock: what reading it costs, or its step."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 __all__ = ["MeasurePlan"]
 
@@ -31,6 +31,8 @@ class MeasurePlan:
         memcpy_bytes: stop copying in a round once so many bytes were copied; None copies every unit.
         pin_cores: run on these cores only; None leaves the choice to the system.
         cold_cache: also load the archive after dropping it from the page cache.
+        bandwidths_mb_per_s: also load through a reader throttled to each of these (10^6 bytes a second), and
+            without a limit, beside plain files; see docs/measuring.md.
 
     Raises:
         ValueError: a value makes no sense.
@@ -50,6 +52,7 @@ class MeasurePlan:
     memcpy_bytes: int | None = None
     pin_cores: tuple[int, ...] | None = None
     cold_cache: bool = False
+    bandwidths_mb_per_s: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         """Check every field."""
@@ -61,8 +64,25 @@ class MeasurePlan:
             raise ValueError(f"measure: output must be 'fresh' or 'reused', not {self.output!r}")
         if self.pin_cores is not None and len(self.pin_cores) < self.threads:
             raise ValueError(f"measure: {self.threads} threads need as many pin_cores, not {self.pin_cores}")
+        if not all(bandwidth > 0 for bandwidth in self.bandwidths_mb_per_s):
+            raise ValueError(f"measure: bandwidths must be above 0 MB/s, not {self.bandwidths_mb_per_s}")
 
     @property
     def single_round(self) -> bool:
         """Whether the plan is content with one round, whatever it takes."""
         return self.min_rounds == 1 and self.min_seconds == 0.0
+
+    @property
+    def uses_disk(self) -> bool:
+        """Whether saving and loading are measured."""
+        return self.cold_cache or bool(self.bandwidths_mb_per_s)
+
+    def settings(self) -> dict[str, Any]:
+        """Return the plan in plain values, as a cell's identity has it.
+
+        What came later and is not used is left out: rows from before it stay found.
+        """
+        settings = asdict(self)
+        if not self.bandwidths_mb_per_s:
+            del settings["bandwidths_mb_per_s"]
+        return settings

@@ -10,7 +10,7 @@ from typing import Any
 from weightbench.measure.summary import Summary
 from weightbench.verify import Verdict
 
-__all__ = ["Measurement", "SaveLoad", "Speed", "UnitTiming"]
+__all__ = ["LoadTimes", "Loading", "Measurement", "SaveLoad", "Speed", "UnitTiming"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +106,61 @@ class Measurement:
 
 
 @dataclass(frozen=True, slots=True)
-class SaveLoad:
-    """Saving and loading one archive; MB/s are of original bytes.
+class LoadTimes:
+    """One kind of load under one condition.
 
     Attributes:
-        file_bytes: size of the file.
+        load: what is loaded: the name of a `Load`.
+        bandwidth_mb_per_s: of the throttled reader, 10^6 bytes a second; None without a limit.
+        cold: whether the files had been dropped from the page cache.
+        original_bytes: of what is loaded.
+        read_bytes: that were used of the files.
+        seconds: wall seconds.
+        mb_per_s: 10^6 original bytes a second; None if there are no bytes.
+        speed_over_plain: speed over that of loading the same tensors from plain files, under the same
+            condition in the same round; None where plain files were not loaded.
+    """
+
+    load: str
+    bandwidth_mb_per_s: float | None
+    cold: bool
+    original_bytes: int
+    read_bytes: int
+    seconds: Summary
+    mb_per_s: Summary | None
+    speed_over_plain: Summary | None
+
+
+@dataclass(frozen=True, slots=True)
+class Loading:
+    """Loads of one set of files.
+
+    Attributes:
+        loads: times by load and condition.
+        throttle: how bandwidth was limited, or "".
+        cold_method, cold_reason: see `SaveLoad`.
+        rounds: repetitions without a limit.
+        flags: sentences about what makes the numbers less trustworthy.
+    """
+
+    loads: tuple[LoadTimes, ...]
+    throttle: str
+    cold_method: str
+    cold_reason: str
+    rounds: int
+    flags: tuple[str, ...]
+
+    def plain(self) -> dict[str, Any]:
+        """Nested dicts and lists of JSON's own types, without NaN or infinity."""
+        return _plain(self)
+
+
+@dataclass(frozen=True, slots=True)
+class SaveLoad:
+    """Saving and loading one archive or depot; MB/s are of original bytes.
+
+    Attributes:
+        file_bytes: size of the file, or of all files of the folder.
         save_seconds: writing it (into the page cache).
         sync_seconds: fsync of it afterwards: until it is on the disk.
         load_warm_seconds: reading it when the page cache holds it.
@@ -122,6 +172,7 @@ class SaveLoad:
         cold_reason: why there is no cold number, or "".
         rounds: repetitions.
         flags: sentences about what makes the numbers less trustworthy.
+        loading: parts loaded by themselves, and at limited bandwidth; None if that was not asked for.
     """
 
     file_bytes: int
@@ -137,12 +188,13 @@ class SaveLoad:
     cold_reason: str
     rounds: int
     flags: tuple[str, ...]
+    loading: Loading | None = None
 
     def plain(self) -> dict[str, Any]:
         """Nested dicts and lists of JSON's own types, without NaN or infinity."""
         return _plain(self)
 
 
-def _plain(value: Measurement | SaveLoad) -> dict[str, Any]:
+def _plain(value: Measurement | Loading | SaveLoad) -> dict[str, Any]:
     plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(value), allow_nan=False))
     return plain

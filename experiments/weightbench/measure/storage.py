@@ -8,6 +8,7 @@ from pathlib import Path
 
 from weightbench.measure.affinity import pinned
 from weightbench.measure.clock import SYSTEM_CLOCK, Clock, timed
+from weightbench.measure.loading import Load, measure_loads
 from weightbench.measure.noise import NoiseProbe
 from weightbench.measure.page_cache import METHOD, drop_from_page_cache
 from weightbench.measure.plan import MeasurePlan
@@ -24,20 +25,22 @@ def measure_save_load(
     plan: MeasurePlan,
     *,
     original_bytes: int | None = None,
+    loads: Sequence[Load] = (),
     clock: Clock = SYSTEM_CLOCK,
 ) -> SaveLoad:
-    """Time writing and reading one archive.
+    """Time writing and reading one archive, or one depot.
 
     A round is: write, fsync, read (warm: the page cache holds what was just written), and with
     `plan.cold_cache` drop the file from the page cache and read again. The first round's calls warm up code
     that is compiled on first use, so a plan of several rounds takes one more and leaves the first out.
 
     Args:
-        write: writes the archive to `path`, replacing it.
+        write: writes the archive to `path`, replacing what is there.
         read: reads and decodes all of it; must close its mappings, or the page cache keeps the file.
-        path: the archive, one file.
+        path: the archive: a file, or a folder, of which every file counts.
         plan: rounds and seconds (min_seconds counts saving and loading together).
         original_bytes: of what is archived; without it there are seconds but no MB/s.
+        loads: measured afterwards, see `measure_loads`; what they read must be there by then.
         clock: where time comes from.
 
     Raises:
@@ -57,7 +60,8 @@ def measure_save_load(
                 for name, value in zip(times, seconds, strict=False):
                     times[name].append(value)
             if keep and not reason:
-                reason = drop_from_page_cache(path)
+                for file in _files(path):
+                    reason = reason or drop_from_page_cache(file)
                 if not reason:
                     dropped = True
                     times["cold"].append(_seconds(clock, read))
@@ -71,7 +75,7 @@ def measure_save_load(
     if dropped and reason:
         flags.append(f"the page cache could be dropped in {len(times['cold'])} of {rounds} rounds only")
     return SaveLoad(
-        file_bytes=path.stat().st_size,
+        file_bytes=sum(file.stat().st_size for file in _files(path)),
         save_seconds=_summary(times["save"]),
         sync_seconds=_summary(times["sync"]),
         load_warm_seconds=_summary(times["warm"]),
@@ -84,6 +88,7 @@ def measure_save_load(
         cold_reason=reason,
         rounds=rounds,
         flags=tuple(flags + noise.flags()),
+        loading=measure_loads(loads, plan, clock=clock) if loads else None,
     )
 
 
@@ -98,12 +103,17 @@ def _seconds(clock: Clock, work: Callable[[], None]) -> float:
     return span.wall
 
 
+def _files(path: Path) -> list[Path]:
+    return sorted(found for found in path.rglob("*") if found.is_file()) if path.is_dir() else [path]
+
+
 def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    for file in _files(path):
+        handle = os.open(file, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def _speeds(nbytes: int | None, seconds: Sequence[float]) -> Summary | None:
