@@ -21,7 +21,7 @@ from numpy.typing import DTypeLike, NDArray
 from .errors import UnsupportedFormatError
 from .formats import format_of
 from .kernels.absmax import quantise_nf4_groups, quantise_uniform_groups
-from .quantised import Quantised, quantisable
+from .quantised import BLOCK, Quantised, quantisable
 
 __all__ = [
     "BLOCK",
@@ -43,8 +43,6 @@ __all__ = [
 Array = NDArray[Any]
 Scales = NDArray[np.float32]
 
-BLOCK = 64
-"""Values that share a scale in NF4."""
 
 NF4_LEVELS: Scales = np.array(
     [

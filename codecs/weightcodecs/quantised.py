@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 
 from .formats import FloatFormat
 
-__all__ = ["Quantised", "quantisable", "uneven_rows"]
+__all__ = ["BLOCK", "Quantised", "quantisable", "uneven_rows"]
 
+BLOCK = 64
+"""Values that share a scale in NF4."""
 _QUANTISABLE = ("float16", "bfloat16", "float32")
 
 

@@ -21,8 +21,7 @@ from math import prod
 from weightbench.models import Model, TensorInfo
 from weightbench.models.model import Array
 from weightcodecs import get_format
-from weightcodecs.quantise import BLOCK
-from weightcodecs.quantised import quantisable
+from weightcodecs.quantised import BLOCK, quantisable
 
 __all__ = ["PairOf", "pair_arrays", "pair_tensors"]
 

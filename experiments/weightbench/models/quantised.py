@@ -27,8 +27,7 @@ from typing import Literal
 import numpy as np
 
 from weightcodecs.formats import get_format
-from weightcodecs.quantise import BLOCK, quantise_int8, quantise_nf4
-from weightcodecs.quantised import Quantised, quantisable
+from weightcodecs.quantised import BLOCK, Quantised, quantisable
 
 from .computed import ComputedModel
 from .errors import ModelError, UnknownModelError
@@ -90,7 +89,7 @@ class QuantisedModel(ComputedModel):
 
     def __init__(self, model: Model, precision: Precision) -> None:
         self._inner, self._precision = model, precision
-        self._quantise: Callable[[Array], Quantised] = quantise_int8 if precision == "int8" else quantise_nf4
+        self._quantise = _quantiser(precision)
         self._parts: dict[str, _Part] = {}
         contents: dict[str, list[tuple[str, TensorInfo]]] = {}
         for file in model.files:
@@ -162,3 +161,9 @@ class QuantisedModel(ComputedModel):
         self._parts[key] = _Part(key, scales=False, values=width, group=group)
         self._parts[stem + ending] = _Part(key, scales=True, values=group, group=group)
         return [(key, codes), (stem + ending, scales)]
+
+
+def _quantiser(precision: Precision) -> Callable[[Array], Quantised]:
+    from weightcodecs.quantise import quantise_int8, quantise_nf4  # loads Numba
+
+    return quantise_int8 if precision == "int8" else quantise_nf4

@@ -28,9 +28,6 @@ from weightbench.granularity import Unit
 from weightbench.lineage import BaseValues
 from weightbench.models.model import Array, Model
 from weightcodecs import EXACT, Blob, Codec, ConfigError, ErrorBound, FloatFormat, get_codec, get_format
-from weightcodecs.distance import paper_nbytes as distance_nbytes
-from weightcodecs.elf import PAPER_FORMATS
-from weightcodecs.elf import paper_nbytes as elf_nbytes
 
 from .smallest import smallest, taken
 from .system import System, SystemCoder
@@ -119,6 +116,8 @@ class ElvesCoder(SystemCoder):
 
     def encode(self, values: Array, *, reference: Array | None = None, threads: int = 1) -> Blob:
         """Code an array; a reference is of no use."""
+        from weightcodecs.elf import PAPER_FORMATS  # loads Numba
+
         candidates = self.floats if values.dtype.name in PAPER_FORMATS else self.others
         return smallest(values, taken(candidates, values), threads=threads)
 
@@ -129,6 +128,10 @@ def paper_choice(units: Iterable[Unit]) -> Choice:
     Reads every unit of float16, float32 and float64 once and codes it with Distance Encoding; units of equal
     content count once. Of equal sizes, and of nothing, the first of raw, distance and elf.
     """
+    from weightcodecs.distance import paper_nbytes as distance_nbytes  # these load Numba
+    from weightcodecs.elf import PAPER_FORMATS
+    from weightcodecs.elf import paper_nbytes as elf_nbytes
+
     sizes: dict[Choice, int] = {"raw": 0, "distance": 0, "elf": 0}
     seen = SeenUnits()
     for place, unit in enumerate(units):
