@@ -1,0 +1,88 @@
+"""Counterparts of tensors whose names say nothing: the nearest of equal format and shape, by sampled bits."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from math import prod
+
+import numpy as np
+from numpy.typing import NDArray
+
+from weightbench.models import Model
+from weightcodecs.formats import get_format
+
+from .base_values import Match
+from .distance import MARGIN, apart
+from .sampling import Sampler, layout_of, places
+
+__all__ = ["match_by_content"]
+
+MOST_WORK = 1 << 30  # values looked at for one format and shape
+MOST_VALUES, LEAST_VALUES = 4096, 64  # of a tensor
+
+log = logging.getLogger(__name__)
+
+
+def match_by_content(
+    model: Model, base: Model, wanted: Iterable[str], taken: Mapping[str, Match], *, seed: int
+) -> dict[str, Match]:
+    """Return the counterparts of float tensors of `model` among all tensors of `base` of equal format and
+    shape.
+
+    A tensor's nearest one is its counterpart if their distance is more than four standard errors below that
+    of independent tensors, and below that of the second nearest. Tensors of the base that are `taken` are
+    asked last: only for what found none among the others (a head that was tied to the embedding).
+
+    Reads at most 4096 values of a tensor, fewer where there are many of one shape. A tensor that holds equal
+    bits all over has no evidence, and no counterpart.
+    """
+    groups: dict[tuple[str, tuple[int, ...]], list[str]] = {}
+    for key in wanted:
+        info = model.tensors[key]
+        if get_format(info.format).is_float and prod(info.shape) > 0:
+            groups.setdefault((info.format, info.shape), []).append(key)
+    used = {match.tensor for match in taken.values()}
+    found: dict[str, Match] = {}
+    for (format, shape), ours in groups.items():
+        same = [key for key, info in base.tensors.items() if (info.format, info.shape) == (format, shape)]
+        for theirs in ([k for k in same if k not in used], [k for k in same if k in used]):
+            left = [key for key in ours if key not in found]
+            if left and theirs:
+                pairs = _nearest(model, base, left, theirs, seed)
+                found |= {ours_: Match(theirs_, prod(shape)) for ours_, theirs_ in pairs.items()}
+    return found
+
+
+def _nearest(model: Model, base: Model, ours: list[str], theirs: list[str], seed: int) -> dict[str, str]:
+    count, format = prod(model.tensors[ours[0]].shape), model.tensors[ours[0]].format
+    values = MOST_WORK // (len(ours) * len(theirs))
+    if values < LEAST_VALUES:
+        log.warning(
+            "%s: %d tensors of one shape are not named as those of %s and too many to compare with %d",
+            *(model.name, len(ours), base.name, len(theirs)),
+        )
+        return {}
+    rate = min(1.0, min(values, MOST_VALUES) / count)
+    layout = layout_of((count,), (format,), rate, seed)
+    a, b = Sampler(model, rate, seed), Sampler(base, rate, seed)
+    right = [b.draw([(key, count)], layout) for key in theirs]
+    found = {}
+    from weightcodecs.kernels.bit_distance import block_distances, set_moments
+
+    blocks = np.empty(places(count, rate, seed).starts.size)
+    mean, variance = np.empty((2, 1))
+    for key in ours:
+        left = a.draw([(key, count)], layout)
+        distances: NDArray[np.float64] = np.empty(len(theirs))
+        errors: NDArray[np.float64] = np.empty(len(theirs))
+        for j, drawn in enumerate(right):
+            block_distances(left.patterns, drawn.patterns, layout.ends, blocks)
+            set_moments(blocks, layout.lengths, layout.first_blocks, mean, variance)
+            distances[j], errors[j] = mean[0], np.sqrt(variance[0])
+        best = int(np.argmin(distances))
+        limit = float(apart(left.ones, right[best].ones)[0])
+        second = float(np.min(np.delete(distances, best), initial=np.inf))
+        if distances[best] < min(limit, second) - MARGIN * errors[best]:
+            found[key] = theirs[best]
+    return found
