@@ -10,6 +10,7 @@ import pytest
 
 import weightcodecs
 from weightbench.archive import ArchiveError, UnitReference, open_archive, refused_formats, write_archive
+from weightbench.archive.layout import HEAD_BYTES
 from weightbench.granularity import KINDS, Granularity
 from weightbench.models import SyntheticSource, cast, open_model
 from weightbench.models.errors import UnknownTensorError
@@ -147,6 +148,18 @@ def test_random_access_decodes_only_what_it_needs(model, tmp_path, monkeypatch):
             assert len(calls) == 1
             reader.read_tensor("scalar")
             assert len(calls) == 2
+
+
+def test_readers_say_what_they_use(model, tmp_path):
+    summary = write_archive(tmp_path / "a", model, get_codec("zstd"), Granularity("tensor"))
+    used = []
+    reader = open_archive(tmp_path / "a", on_read=used.append)
+    head = HEAD_BYTES + reader._nbytes - reader.index.end
+    assert used == [head]
+    for tensor in model.tensors:
+        reader.read_tensor(tensor)
+    blobs = sum(reader.index.records[unit.blob].nbytes for unit in reader.index.units)
+    assert sum(used) == head + blobs <= summary.sizes.total
 
 
 @pytest.mark.parametrize("limit", [0, 100, 1 << 20])

@@ -60,15 +60,22 @@ class CheckedRecords:
         records: Sequence[Record],
         end: int,
         use_of: Callable[[Record], str],
+        on_read: Callable[[int], None] | None = None,
     ) -> None:
-        """Read `records`, behind which the index begins at byte `end`; `use_of` names one for messages."""
+        """Read `records`, behind which the index begins at byte `end`.
+
+        Args:
+            use_of: names a record for messages.
+            on_read: called with the number of bytes of the file that are about to be used.
+        """
         self._path, self._data, self._records, self._end = path, data, records, end
-        self._use_of = use_of
+        self._use_of, self._on_read = use_of, on_read
         self._touched = 0
 
     def read(self, record: Record) -> memoryview:
         """Return the bytes of a record; `CorruptArchiveError` if they are not those that were written."""
         data = self.unchecked(record)
+        self.used(record.nbytes)
         if xxhash.xxh3_64_intdigest(data) != record.checksum:
             raise CorruptArchiveError(
                 f"{self._path}: {self._use_of(record)} was altered (at or behind byte {record.offset})"
@@ -82,6 +89,11 @@ class CheckedRecords:
         """
         self._drop_pages(record.nbytes)
         return memoryview(self._data)[record.offset : record.offset + record.nbytes]
+
+    def used(self, nbytes: int) -> None:
+        """Say that so many bytes are about to be used: for whoever uses a part of an unchecked record."""
+        if self._on_read is not None:
+            self._on_read(nbytes)
 
     def verify(self) -> None:
         """Check all records, and that there are only zeros between them."""

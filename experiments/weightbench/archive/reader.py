@@ -17,7 +17,7 @@ from .checked import CheckedRecords, map_checked, read_index
 from .errors import CorruptArchiveError
 from .index import Index, Record, StoredUnit, UnitReference
 from .index_reading import parse_index
-from .layout import ARCHIVE
+from .layout import ARCHIVE, HEAD_BYTES
 from .literals import LiteralBytes
 from .stored_tensors import CACHE_BYTES, Place, StoredTensors
 from .summary import Sizes
@@ -28,7 +28,12 @@ Base = Callable[[UnitReference], Array]
 
 
 def open_archive(
-    path: Path | str, base: Base | None = None, *, threads: int = 1, cache_bytes: int = CACHE_BYTES
+    path: Path | str,
+    base: Base | None = None,
+    *,
+    threads: int = 1,
+    cache_bytes: int = CACHE_BYTES,
+    on_read: Callable[[int], None] | None = None,
 ) -> ArchiveReader:
     """Open an archive; its index is checked wholly, no unit is read.
 
@@ -38,20 +43,28 @@ def open_archive(
         threads: handed to the codecs.
         cache_bytes: limit of the decoded units that are kept because they hold several tensors; one larger
             unit is kept beside them.
+        on_read: called with the number of bytes of the file that are about to be used, each time: to count
+            them, or to wait as a slow disk would (`weightbench.measure.Throttle`).
 
     Raises:
         CorruptArchiveError: not an archive, cut short or altered.
         ArchiveError: the file cannot be opened.
     """
     path = Path(path)
-    return ArchiveReader(path, map_checked(path, ARCHIVE), base, threads, cache_bytes)
+    return ArchiveReader(path, map_checked(path, ARCHIVE), base, threads, cache_bytes, on_read)
 
 
 class ArchiveReader(StoredTensors):
     """An open archive; `open_archive` makes it."""
 
     def __init__(
-        self, path: Path, data: mmap.mmap, base: Base | None, threads: int, cache_bytes: int
+        self,
+        path: Path,
+        data: mmap.mmap,
+        base: Base | None,
+        threads: int,
+        cache_bytes: int,
+        on_read: Callable[[int], None] | None = None,
     ) -> None:
         self.path = path
         self._nbytes, self._base, self._threads = len(data), base, threads
@@ -60,7 +73,8 @@ class ArchiveReader(StoredTensors):
             self.index = parse_index(raw, end)
         except CorruptArchiveError as error:
             raise CorruptArchiveError(f"{path}: {error}") from error
-        self._records = CheckedRecords(path, data, self.index.records, self.index.end, self._use_of)
+        self._records = CheckedRecords(path, data, self.index.records, self.index.end, self._use_of, on_read)
+        self._records.used(HEAD_BYTES + len(data) - end)
         self._literals_before: dict[str, int] = {}
         literals = 0
         for stored in self.index.files:
