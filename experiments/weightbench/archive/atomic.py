@@ -10,7 +10,7 @@ from pathlib import Path
 
 from .errors import ArchiveError
 
-__all__ = ["AtomicFile", "atomic_file", "reported"]
+__all__ = ["AtomicFile", "atomic_file", "reported", "sync_folder"]
 
 
 @contextmanager
@@ -67,10 +67,11 @@ def atomic_file(path: Path) -> Iterator[AtomicFile]:
         temporary.unlink(missing_ok=True)
         raise
     with reported(what):
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder lasting."""
     if os.name == "nt":  # folders cannot be opened there, and renaming is journaled
         return
     handle = os.open(folder, os.O_RDONLY)

@@ -10,9 +10,14 @@ from weightbench.models.model import Array, Model, ModelFile
 from weightcodecs.blob import byte_view
 from weightcodecs.formats import get_format
 
-__all__ = ["FileDigests"]
+__all__ = ["FileDigests", "file_digest"]
 
 READ_BYTES = 8 << 20
+
+
+def file_digest(model: Model, file: ModelFile) -> str:
+    """Return the SHA-256 of a file of a model, reading all of it."""
+    return _FileDigest(TensorSource(model), file).finish()
 
 
 class FileDigests:

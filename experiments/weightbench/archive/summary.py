@@ -44,6 +44,7 @@ class UnitRecord:
         codec: the codec's name; "identity" if it was passed through.
         passed_through: why the codec did not take it, so that it is stored raw; or None.
         repeats: the key of the earlier unit whose blob serves, or None.
+        against_base: whether it was coded against a base.
     """
 
     key: str
@@ -55,6 +56,7 @@ class UnitRecord:
     codec: str
     passed_through: str | None
     repeats: str | None
+    against_base: bool = False
 
 
 @dataclass(frozen=True, slots=True)

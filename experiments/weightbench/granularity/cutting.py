@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from itertools import pairwise
 from math import prod
 
@@ -20,7 +20,7 @@ from .unit import Unit
 __all__ = ["units"]
 
 
-def units(model: Model, granularity: Granularity) -> Iterator[Unit]:
+def units(model: Model, granularity: Granularity, only: Container[str] | None = None) -> Iterator[Unit]:
     """Yield the units of a model, in file order (of their first tensors), each made when it is reached.
 
     Together they cover every element of every tensor once; a tensor without elements has no unit.
@@ -30,22 +30,25 @@ def units(model: Model, granularity: Granularity) -> Iterator[Unit]:
     - tensor: one for each tensor, of its own shape.
     - chunk: pieces of `chunk_bytes` of each tensor; a chunk never spans two tensors.
     - parameter: segments of each format's stream; see `parameters`.
+
+    Only tensors in `only` count, if that is given.
     """
     source = TensorSource(model)
+    pieces = [piece for piece in _tensors(model) if only is None or piece.tensor in only]
     match granularity.kind:
         case "model":
-            yield from _grouped(source, lambda _: "model")
+            yield from _grouped(source, pieces, lambda _: "model")
         case "layer":
-            yield from _grouped(source, layer_of)
+            yield from _grouped(source, pieces, layer_of)
         case "tensor":
-            for piece in _tensors(model):
+            for piece in pieces:
                 info = model.tensors[piece.tensor]
                 yield Unit(piece.tensor, info.format, (piece,), info.shape, source)
         case "chunk":
-            for piece in _tensors(model):
+            for piece in pieces:
                 yield from _chunks(source, piece, granularity)
         case _:
-            yield from _segments(source)
+            yield from _segments(source, pieces)
 
 
 def _tensors(model: Model) -> Iterator[Piece]:
@@ -54,9 +57,9 @@ def _tensors(model: Model) -> Iterator[Piece]:
             yield Piece(name, 0, count)
 
 
-def _grouped(source: TensorSource, group_of: Callable[[str], str]) -> Iterator[Unit]:
+def _grouped(source: TensorSource, tensors: list[Piece], group_of: Callable[[str], str]) -> Iterator[Unit]:
     groups: dict[tuple[str, str], list[Piece]] = {}
-    for piece in _tensors(source.model):
+    for piece in tensors:
         format = source.model.tensors[piece.tensor].format
         groups.setdefault((group_of(piece.tensor), format), []).append(piece)
     for (group, format), pieces in groups.items():
@@ -82,9 +85,9 @@ def _chunks(source: TensorSource, whole: Piece, granularity: Granularity) -> Ite
         yield Unit(f"{name}[{first}:{end}]", format, (piece,), (piece.count,), source)
 
 
-def _segments(source: TensorSource) -> Iterator[Unit]:
+def _segments(source: TensorSource, tensors: list[Piece]) -> Iterator[Unit]:
     streams: dict[str, list[Piece]] = {}
-    for piece in _tensors(source.model):
+    for piece in tensors:
         streams.setdefault(source.model.tensors[piece.tensor].format, []).append(piece)
     for format, stream in streams.items():
         for i, pieces in enumerate(_cut_stream(stream)):

@@ -1,0 +1,251 @@
+"""A depot: a folder that keeps a set of models, and every object that they share once."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from weightbench.archive import ArchiveError, CorruptArchiveError, UnitRecord
+from weightbench.archive.atomic import reported, sync_folder
+from weightbench.archive.stored_tensors import CACHE_BYTES
+from weightbench.granularity import Granularity
+from weightbench.models.model import Model
+from weightbench.systems import Coder
+
+from .added import Added, DepotSizes
+from .adding import Progress, Settings, add_model
+from .base_objects import Base
+from .errors import CorruptDepotError, DepotError, NoSuchModelError
+from .folder import MODELS, PACKS, Folder
+from .lock import writing
+from .manifest_reading import read_manifest
+from .objects import Kind
+from .pruning import prune
+from .stored_model import StoredModel, objects_of
+
+__all__ = ["MEMORY_BYTES", "Depot", "create_depot", "open_depot"]
+
+MEMORY_BYTES = 512 << 20
+_TRIES = 20
+
+
+def create_depot(path: Path | str) -> Depot:
+    """Make an empty depot, a folder; raises `DepotError` if there is something already."""
+    path = Path(path)
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise DepotError(f"{path} exists and is not an empty folder", errno.EEXIST)
+    with reported(f"cannot make {path}"):
+        for sub in (PACKS, MODELS):
+            (path / sub).mkdir(parents=True)
+    return Depot(path)
+
+
+def open_depot(path: Path | str, *, write: bool = False) -> Depot:
+    """Open a depot.
+
+    Args:
+        path: the folder.
+        write: whether to clear at once what killed writers have left; adding and deleting do so anyway.
+
+    Raises:
+        DepotError: there is no depot.
+        CorruptDepotError: a file of it is damaged.
+        DepotLockedError: somebody is writing (`write` only).
+    """
+    path = Path(path)
+    if not ((path / PACKS).is_dir() and (path / MODELS).is_dir()):
+        raise DepotError(f"{path} is not a depot: it has no folders {PACKS!r} and {MODELS!r}", errno.ENOENT)
+    depot = Depot(path)
+    if write:
+        depot.prune()
+    else:
+        depot.models()
+    return depot
+
+
+class Depot:
+    """An open depot; `create_depot` and `open_depot` make it. Not for several threads at once.
+
+    Any number of processes may read while one writes.
+
+    Attributes:
+        path: the folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._folder = Folder(path)
+
+    def models(self) -> tuple[str, ...]:
+        """Return the names of the models, sorted; raises `CorruptDepotError`."""
+        return self._folder.listed()
+
+    def add(
+        self,
+        model: Model,
+        coder: Coder,
+        granularity: Granularity,
+        *,
+        dedup: bool,
+        base: Base | None = None,
+        threads: int = 1,
+        memory_bytes: int = MEMORY_BYTES,
+        overlap: bool = True,
+        progress: Progress | None = None,
+        on_unit: Callable[[UnitRecord], None] | None = None,
+    ) -> Added:
+        """Add a model under its name, whole or not at all.
+
+        Units of formats that the coder does not take are stored raw, with the reason in their record. The
+        bytes that are written depend on what is there and what is given, and not on `threads`,
+        `memory_bytes` or `overlap`.
+
+        Args:
+            model: what to store.
+            coder: codes each unit.
+            granularity: how the model is cut into units.
+            dedup: whether files, units and literal bytes that are there already are stored again. Found by
+                hash; units are compared byte by byte, files by SHA-256.
+            base: what the units may be coded against. Nothing is needed for reading but the depot.
+            threads: how many units are coded at once; reading and writing have threads of their own.
+            memory_bytes: limit of the bytes in flight between reading and writing. A larger unit goes alone.
+            overlap: False: read, code and write one after the other, in one thread.
+            progress: is told raw bytes done and in all, after each unit.
+            on_unit: is told of each unit.
+
+        Raises:
+            DepotError: a model of that name is there already; `errno` is ``EEXIST``.
+            DepotLockedError: somebody else is writing.
+            UnfitBaseError: the base cannot be coded against.
+            NoSuchModelError: there is no such base.
+            CorruptDepotError: something in the depot is damaged.
+            ConfigError: coder and base do not go together.
+            ArchiveError: the disk is full, …; `errno` has the number. The depot is as it was.
+        """
+        if threads < 1 or memory_bytes < 1:
+            raise DepotError("threads and memory_bytes must be positive")
+        settings = Settings(dedup, threads, memory_bytes, overlap)
+        with writing(self.path):
+            prune(self._folder)
+            self._require_new(model.name)
+            return add_model(self._folder, model, coder, granularity, base, settings, progress, on_unit)
+
+    def open(self, name: str, *, threads: int = 1, cache_bytes: int = CACHE_BYTES) -> StoredModel:
+        """Open a model; its manifest is checked wholly, no object is read.
+
+        Args:
+            name: the model.
+            threads: handed to the codecs.
+            cache_bytes: limit of the decoded units that are kept because they hold several tensors.
+
+        Raises:
+            NoSuchModelError: there is no such model; has the nearest names.
+            CorruptDepotError: its manifest or a pack is damaged, or an object is missing.
+        """
+        for left in reversed(range(_TRIES)):
+            manifest = self._folder.manifest(name)
+            try:
+                self._folder.refresh()
+                return StoredModel(manifest, objects_of(self._folder, manifest), threads, cache_bytes)
+            except ArchiveError as error:
+                # A writer may have moved objects between one look and the next.
+                if not left or (isinstance(error, CorruptDepotError) and left < _TRIES - 3):
+                    raise
+        raise AssertionError("unreachable")
+
+    def delete(self, name: str) -> None:
+        """Remove a model, and every object that no other model needs.
+
+        The removal of its manifest is what counts; a writer that is killed thereafter leaves objects that
+        the next one removes. Readers that have it open go on.
+
+        Raises:
+            NoSuchModelError: there is no such model; has the nearest names.
+            DepotLockedError: somebody else is writing.
+            CorruptDepotError: another file of the depot is damaged, so that nobody knows what is needed. The
+                model is gone, its objects are not.
+        """
+        path = self._folder.manifest_path(name)
+        with writing(self.path):
+            if not path.exists():
+                raise NoSuchModelError(self.path, name, self.models())
+            with reported(f"cannot remove {path}"):
+                path.unlink()
+                sync_folder(path.parent)
+            prune(self._folder)
+
+    def prune(self) -> None:
+        """Remove what killed writers have left; adding and deleting do so, too."""
+        with writing(self.path):
+            prune(self._folder)
+
+    def verify(self, *, deep: bool = False) -> None:
+        """Check every byte of every file against its checksum; `deep`: decode every model, too.
+
+        Raises:
+            CorruptDepotError: something is damaged or missing; the message names it.
+        """
+        folder = Folder(self.path)  # what was found earlier does not count
+        folder.refresh()
+        try:
+            for pack in folder.packs.values():
+                pack.map().verify()
+            for path in folder.manifest_files():
+                manifest = read_manifest(path)
+                objects = objects_of(folder, manifest)
+                if deep:
+                    StoredModel(manifest, objects, 1, CACHE_BYTES).verify(deep=True)
+        except CorruptDepotError:
+            raise
+        except CorruptArchiveError as error:
+            raise CorruptDepotError(str(error)) from error
+
+    def sizes(self) -> DepotSizes:
+        """Return the bytes of the depot by what they are; raises `CorruptDepotError`."""
+        self._folder.refresh()
+        payload = side = literals = objects = 0
+        for pack in self._folder.packs.values():
+            for stored in pack.objects:
+                objects += 1
+                if stored.kind == Kind.SIDE:
+                    side += stored.record.nbytes
+                elif stored.kind == Kind.LITERALS:
+                    literals += stored.record.nbytes
+                else:
+                    payload += stored.record.nbytes - stored.overhead
+        total, disk = _on_disk(self.path)
+        return DepotSizes(
+            payload,
+            side,
+            literals,
+            total - payload - side - literals,
+            total,
+            disk,
+            len(self._folder.models),
+            objects,
+            len(self._folder.packs),
+        )
+
+    def _require_new(self, name: str) -> None:
+        if self._folder.manifest_path(name).exists():
+            raise DepotError(f"{self.path} has a model {name!r} already; delete it first", errno.EEXIST)
+
+
+def _on_disk(path: Path) -> tuple[int, int]:
+    """Return the sizes of all files, and the blocks that files and folders take."""
+    total, disk = 0, _blocks(path)
+    with reported(f"cannot read {path}"):
+        for folder, folders, files in os.walk(path):
+            for name in folders:
+                disk += _blocks(Path(folder) / name)
+            for name in files:
+                status = (Path(folder) / name).stat()
+                total += status.st_size
+                disk += status.st_blocks * 512
+    return total, disk
+
+
+def _blocks(path: Path) -> int:
+    return path.stat().st_blocks * 512

@@ -1,0 +1,203 @@
+"""The files of a depot: which packs and manifests there are, what they hold, and where an object is."""
+
+from __future__ import annotations
+
+import errno
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from weightbench.archive import ArchiveError
+from weightbench.archive.atomic import reported
+from weightbench.archive.checked import CheckedRecords, map_checked
+from weightbench.archive.index import Record
+
+from .errors import CorruptDepotError, NoSuchModelError
+from .manifest import Manifest
+from .manifest_reading import read_manifest
+from .names import MANIFEST_SUFFIX, manifest_file
+from .objects import ObjectId, StoredObject
+from .pack import PACK, read_pack
+
+__all__ = ["Folder", "Pack"]
+
+PACKS, MODELS = "packs", "models"
+_PACK_NAME = re.compile(r"([0-9]{8,16})\.wbp")
+Stamp = tuple[int, int, int]
+
+
+class Pack:
+    """A pack: its objects, and its bytes as soon as they are asked for; from then on it may be deleted."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.objects, self._end = read_pack(path)
+        self._records: CheckedRecords | None = None
+
+    @property
+    def serial(self) -> int:
+        """The number in its name."""
+        return int(self.path.stem)
+
+    def map(self) -> CheckedRecords:
+        """Return its bytes; raises `ArchiveError` if the file has gone and was not mapped before."""
+        if self._records is None:
+            data = map_checked(self.path, PACK)
+            records = [stored.record for stored in self.objects]
+            self._records = CheckedRecords(self.path, data, records, self._end, self._use_of)
+        return self._records
+
+    def _use_of(self, record: Record) -> str:
+        number = next(i for i, stored in enumerate(self.objects) if stored.record == record)
+        return f"object {number}"
+
+
+@dataclass(frozen=True, slots=True)
+class FileUse:
+    """What remains of a manifest that is not in use: its objects, and its files by content."""
+
+    objects: frozenset[ObjectId]
+    sha256: frozenset[str]
+    file_sizes: frozenset[int]
+
+
+class Folder:
+    """The folder of a depot, as it was found when `refresh` was called last.
+
+    Attributes:
+        path: the folder.
+        packs: by file name.
+        models: what is used of the models, by the file name of the manifest.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.packs: dict[str, Pack] = {}
+        self.models: dict[str, FileUse] = {}
+        self.names: dict[str, str] = {}
+        self._stamps: dict[Path, Stamp] = {}
+        self._where: dict[ObjectId, tuple[Pack, StoredObject]] = {}
+        self._by_key: dict[bytes, list[ObjectId]] = {}
+
+    # -- what there is -------------------------------------------------------------------------------------
+
+    def pack_path(self, serial: int) -> Path:
+        """Return the place of a pack."""
+        return self.path / PACKS / f"{serial:08d}.wbp"
+
+    def manifest_path(self, name: str) -> Path:
+        """Return the place of a model's manifest."""
+        return self.path / MODELS / manifest_file(name)
+
+    def next_serial(self) -> int:
+        """Return the number of the next pack."""
+        return max((pack.serial for pack in self.packs.values()), default=0) + 1
+
+    def refresh(self) -> None:
+        """Look again; what has not changed is not read again.
+
+        Raises:
+            CorruptDepotError: a pack or a manifest is damaged.
+        """
+        for _ in range(100):
+            try:
+                self._look()
+                return
+            except ArchiveError as error:
+                if error.errno != errno.ENOENT:  # else a writer deleted it after we had listed it
+                    raise
+        raise ArchiveError(f"{self.path} changes faster than it can be read")
+
+    def manifest(self, name: str) -> Manifest:
+        """Return a model's manifest; raises `NoSuchModelError` or `CorruptDepotError`."""
+        path = self.manifest_path(name)
+        try:
+            return read_manifest(path)
+        except ArchiveError as error:
+            if error.errno != errno.ENOENT:
+                raise
+            raise NoSuchModelError(self.path, name, self.listed()) from None
+
+    def listed(self) -> tuple[str, ...]:
+        """Return the names of the models; sorted."""
+        self.refresh()
+        return tuple(sorted(self.names.values()))
+
+    def manifest_files(self) -> list[Path]:
+        """Return the manifests there are now, sorted."""
+        return self._listing(MODELS, lambda name: name.endswith(MANIFEST_SUFFIX) and name[0] != ".")
+
+    def leftovers(self) -> Iterator[Path]:
+        """Yield what writers that were killed have left: files that have not got their name yet."""
+        for sub in (PACKS, MODELS):
+            yield from self._listing(sub, lambda name: name[0] == "." and name.endswith(".tmp"))
+
+    # -- where objects are ---------------------------------------------------------------------------------
+
+    def find(self, id: ObjectId) -> tuple[Pack, StoredObject]:
+        """Return the pack that holds an object; `CorruptDepotError` if there is none."""
+        try:
+            return self._where[id]
+        except KeyError:
+            raise CorruptDepotError(f"{self.path}: an object that a model needs is in no pack") from None
+
+    def holds(self, id: ObjectId) -> bool:
+        """Whether a pack holds an object."""
+        return id in self._where
+
+    def with_key(self, key: bytes) -> list[ObjectId]:
+        """Return the objects with a key, by ordinal."""
+        return self._by_key.get(key, [])
+
+    def index_objects(self) -> None:
+        """Take note of where all objects are; of one that is in two packs, the later pack."""
+        self._where = {o.id: (pack, o) for _, pack in sorted(self.packs.items()) for o in pack.objects}
+        self._by_key = {}
+        for id in sorted(self._where):
+            self._by_key.setdefault(id.key, []).append(id)
+
+    # -- within ----------------------------------------------------------------------------------------------
+
+    def _look(self) -> None:
+        changed = False
+        packs: dict[str, Pack] = {}
+        stamps: dict[Path, Stamp] = {}
+        for path in self._listing(PACKS, lambda name: _PACK_NAME.fullmatch(name) is not None):
+            stamps[path] = _stamp(path)
+            same = path.name in self.packs and self._stamps.get(path) == stamps[path]
+            packs[path.name] = self.packs[path.name] if same else Pack(path)
+            changed |= not same
+        models: dict[str, FileUse] = {}
+        names: dict[str, str] = {}
+        for path in self.manifest_files():
+            stamps[path] = _stamp(path)
+            if path.name in self.models and self._stamps.get(path) == stamps[path]:
+                models[path.name], names[path.name] = self.models[path.name], self.names[path.name]
+            else:
+                manifest = read_manifest(path)
+                models[path.name], names[path.name] = _use(manifest), manifest.name
+        changed |= packs.keys() != self.packs.keys()
+        self.packs, self.models, self.names, self._stamps = packs, models, names, stamps
+        if changed:
+            self.index_objects()
+
+    def _listing(self, sub: str, wanted: object) -> list[Path]:
+        assert callable(wanted)
+        with reported(f"cannot read {self.path / sub}"):
+            return sorted(path for path in (self.path / sub).iterdir() if wanted(path.name))
+
+
+def _use(manifest: Manifest) -> FileUse:
+    exact = [file.stored for file in manifest.files if file.stored.exact]
+    return FileUse(
+        frozenset(manifest.objects()),
+        frozenset(stored.sha256 for stored in exact),
+        frozenset(stored.file.nbytes for stored in exact),
+    )
+
+
+def _stamp(path: Path) -> Stamp:
+    with reported(f"cannot read {path}"):
+        status = path.stat()
+    return status.st_ino, status.st_size, status.st_mtime_ns
