@@ -7,7 +7,9 @@ and float64 units (each content once) before zstd; of equal sizes raw goes befor
 before Elf; then zstd-3 over what was chosen. All other formats are stored raw through zstd. Granularity
 "model" gives the authors' flattened arrays. `variant="fast"` (ours): one choice for each unit, by what is
 left at the very end. With entropy="zstd" the last stage is zstd, as theirs; with "auto" it is our entropy
-coder where it fits (raw: the smaller of ZipNN and zstd).
+coder where it fits (raw: the smaller of ZipNN and zstd). Distance Encoding is ten times slower than all
+others, so that with search="sampled" what a sample shows to be over a tenth larger than the best is not
+tried on arrays of 2^17 values and more (`smallest.promising`); search="all" tries everything everywhere.
 
 What differs from the authors' release: it has no way back, ours decodes every unit; it drops tensors that are
 no floats, stores repeated ones uncompressed and charges them the size of another; where everything was a
@@ -19,7 +21,7 @@ The error bound is that of Elf, also where something lossless was chosen: which 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -29,7 +31,7 @@ from weightbench.lineage import BaseValues
 from weightbench.models.model import Array, Model
 from weightcodecs import EXACT, Blob, Codec, ConfigError, ErrorBound, FloatFormat, get_codec, get_format
 
-from .smallest import smallest, taken
+from .smallest import promising, smallest, taken
 from .system import System, SystemCoder
 
 __all__ = ["Choice", "Elves", "paper_choice"]
@@ -47,6 +49,7 @@ class Elves(System):
         error_bound_absolute: as for `Elf`, variant fast only.
         widen_bfloat16: as for `Elf`, variant fast only.
         level: of zstd; the authors use 3.
+        search: variant fast only: "sampled", or "all" candidates on every unit.
     """
 
     dedup: ClassVar[bool | None] = True
@@ -55,6 +58,7 @@ class Elves(System):
     error_bound_absolute: float | None = None
     widen_bfloat16: bool = False
     level: int = 3
+    search: Literal["sampled", "all"] = "sampled"
 
     @property
     def name(self) -> str:
@@ -63,11 +67,10 @@ class Elves(System):
 
     def validate(self) -> None:
         """Check that the options go together, and those of the codecs."""
-        ours = self.entropy != "auto" or self.error_bound_absolute is not None or self.widen_bfloat16
-        if self.variant == "paper" and ours:
+        if self.variant == "paper" and self != Elves(variant="paper", level=self.level):
             raise ConfigError(
-                "elves: variant=paper ends in zstd and has the bounds of the formats; leave entropy=auto, "
-                "error_bound_absolute=null and widen_bfloat16=false with it"
+                "elves: variant=paper ends in zstd and has the bounds of the formats; it goes with no option "
+                "but level (entropy=auto, error_bound_absolute=null, widen_bfloat16=false, search=sampled)"
             )
         try:
             self._candidates()
@@ -82,10 +85,10 @@ class Elves(System):
         """Return the candidates for each unit; variant paper reads all units to choose one of them."""
         candidates = self._candidates()
         if self.variant == "fast":
-            return ElvesCoder(self, candidates, candidates)
+            return ElvesCoder(self, candidates, candidates, self.search == "sampled")
         raw, distance, elf = candidates
         chosen = {"raw": raw, "distance": distance, "elf": elf}[paper_choice(units)]
-        return ElvesCoder(self, (chosen,), (raw,))
+        return ElvesCoder(self, (chosen,), (raw,), False)
 
     @property
     def _elf(self) -> Codec:
@@ -113,13 +116,17 @@ class ElvesCoder(SystemCoder):
 
     floats: tuple[Codec, ...]
     others: tuple[Codec, ...]
+    samples: bool
 
     def encode(self, values: Array, *, reference: Array | None = None, threads: int = 1) -> Blob:
         """Code an array; a reference is of no use."""
         from weightcodecs.elf import PAPER_FORMATS  # loads Numba
 
-        candidates = self.floats if values.dtype.name in PAPER_FORMATS else self.others
-        return smallest(values, taken(candidates, values), threads=threads)
+        left: Sequence[Codec] = self.floats if values.dtype.name in PAPER_FORMATS else self.others
+        left = taken(left, values)
+        if self.samples:
+            left = promising(values, left)
+        return smallest(values, left, threads=threads)
 
 
 def paper_choice(units: Iterable[Unit]) -> Choice:

@@ -11,8 +11,7 @@ is found by dedup and costs a reference; and its bases must be kept raw.
 `variant="paper"`: BitX as released (16-bit words, zstd-3) wherever there is a base. Without one, ZipNN as
 published, and zstd-3 for formats that this does not take; or zstd-3 for all of them (stand_alone="zstd"),
 as released. `variant="fast"` (ours): our BitX and ZipNN, the smaller of both, counted after coding. Of arrays
-of 2^20 values and more, one of the two is left out where a sample of 2^16 values shows it to be over a tenth
-larger.
+of 2^17 values and more, one of the two is left out where a sample shows it to be over a tenth larger.
 """
 
 from __future__ import annotations
