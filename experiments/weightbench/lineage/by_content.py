@@ -15,6 +15,7 @@ from weightcodecs.formats import get_format
 from .base_values import Match
 from .distance import MARGIN, apart
 from .sampling import Sampler, layout_of, places
+from .signature import bare_name
 
 __all__ = ["match_by_content"]
 
@@ -45,7 +46,11 @@ def match_by_content(
     used = {match.tensor for match in taken.values()}
     found: dict[str, Match] = {}
     for (format, shape), ours in groups.items():
-        same = [key for key, info in base.tensors.items() if (info.format, info.shape) == (format, shape)]
+        same = [
+            key
+            for key, info in base.tensors.items()
+            if (info.format, info.shape) == (format, shape) and bare_name(base, key) == key
+        ]
         for theirs in ([k for k in same if k not in used], [k for k in same if k in used]):
             left = [key for key in ours if key not in found]
             if left and theirs:
@@ -64,16 +69,16 @@ def _nearest(model: Model, base: Model, ours: list[str], theirs: list[str], seed
         )
         return {}
     rate = min(1.0, min(values, MOST_VALUES) / count)
-    layout = layout_of((count,), (format,), rate, seed)
+    layout = layout_of((count,), (format,), ("",), rate, seed)
     a, b = Sampler(model, rate, seed), Sampler(base, rate, seed)
-    right = [b.draw([(key, count)], layout) for key in theirs]
+    right = [b.draw([key], layout) for key in theirs]
     found = {}
     from weightcodecs.kernels.bit_distance import block_distances, set_moments
 
     blocks = np.empty(places(count, rate, seed).starts.size)
     mean, variance = np.empty((2, 1))
     for key in ours:
-        left = a.draw([(key, count)], layout)
+        left = a.draw([key], layout)
         distances: NDArray[np.float64] = np.empty(len(theirs))
         errors: NDArray[np.float64] = np.empty(len(theirs))
         for j, drawn in enumerate(right):
@@ -82,7 +87,10 @@ def _nearest(model: Model, base: Model, ours: list[str], theirs: list[str], seed
             distances[j], errors[j] = mean[0], np.sqrt(variance[0])
         best = int(np.argmin(distances))
         limit = float(apart(left.ones, right[best].ones)[0])
-        second = float(np.min(np.delete(distances, best), initial=np.inf))
+        others = [
+            j for j, drawn in enumerate(right) if not np.array_equal(drawn.patterns, right[best].patterns)
+        ]
+        second = float(np.min(distances[others], initial=np.inf))
         if distances[best] < min(limit, second) - MARGIN * errors[best]:
             found[key] = theirs[best]
     return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from itertools import combinations
 
 import numpy as np
@@ -50,12 +50,13 @@ def families(comparer: Comparer, names: Sequence[str]) -> list[list[str]]:
     return list(found.values())
 
 
-def medoid(comparer: Comparer, names: Sequence[str]) -> str:
+def medoid(comparer: Comparer, names: Sequence[str], fine_tunes: Container[str] = ()) -> str:
     """Return the member of a family against which coding all others is expected to cost least.
 
     The predicted cost of a weight is `Distance.entropy`; what the base itself costs is left out, as members
     of one architecture cost about the same alone. Of more than 32 members, those 32 that are nearest to all
-    others are looked at. Equal costs: the first by name.
+    others are looked at. Equal costs (always so in a pair): the first by name, of those that are not known
+    to be `fine_tunes` of something.
     """
     if len(names) > CANDIDATES:
         sums = {name: sum(_bits(comparer, name, other) for other in names if other != name) for name in names}
@@ -65,7 +66,7 @@ def medoid(comparer: Comparer, names: Sequence[str]) -> str:
     costs = {
         name: sum(_cost(comparer, name, other) for other in names if other != name) for name in candidates
     }
-    return min(candidates, key=lambda name: (costs[name], name))
+    return min(candidates, key=lambda name: (costs[name], name in fine_tunes, name))
 
 
 def _bits(comparer: Comparer, a: str, b: str) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from math import ceil, log2
 
@@ -11,7 +10,7 @@ from weightbench.models import Model
 from weightcodecs.errors import ConfigError
 
 from .base_values import Match
-from .comparing import SAMPLES, float_pairs
+from .comparing import SAMPLES, Plan, float_pairs, planned
 from .distance import MOST, Distance, compare
 from .matching import match_by_name, match_tensors
 from .sampling import Sampler, float_count, layout_of
@@ -20,18 +19,6 @@ from .signature import Signature, signature
 __all__ = ["Comparer"]
 
 TRIES = 16  # pairs of models that are matched by content before two architectures count as different ones
-
-Named = tuple[tuple[str, int], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    """What is compared of two architectures: tensors with numbers of values, and the share that they are."""
-
-    ours: Named
-    theirs: Named
-    formats: tuple[str, ...]
-    share: float
 
 
 class Comparer:
@@ -55,7 +42,7 @@ class Comparer:
         self._seed = seed
         self._rates = {name: _rate(model, samples) for name, model in self.models.items()}
         self._samplers: dict[tuple[str, float], Sampler] = {}
-        self._plans: dict[tuple[str, str], _Plan | None] = {}
+        self._plans: dict[tuple[str, str], Plan | None] = {}
         self._tried: dict[tuple[str, str], int] = {}
         self._found: dict[tuple[str, str], Distance | None] = {}
 
@@ -78,7 +65,7 @@ class Comparer:
         if plan is None:
             return None
         rate = min(self._rates[a], self._rates[b])
-        layout = layout_of(tuple(n for _, n in plan.ours), plan.formats, rate, self._seed)
+        layout = layout_of(plan.counts, plan.formats, plan.labels, rate, self._seed)
         left = self._sampler(a, rate).draw(plan.ours, layout)
         right = self._sampler(b, rate).draw(plan.theirs, layout)
         return compare(left, right, layout, share=plan.share, per_bit=per_bit)
@@ -89,7 +76,7 @@ class Comparer:
             found = self._samplers[name, rate] = Sampler(self.models[name], rate, self._seed)
         return found
 
-    def _plan(self, a: str, b: str) -> _Plan | None:
+    def _plan(self, a: str, b: str) -> Plan | None:
         key = self.signatures[a].exact, self.signatures[b].exact
         if key not in self._plans:
             ours, theirs = self.models[a], self.models[b]
@@ -103,17 +90,9 @@ class Comparer:
         return self._plans[key]
 
 
-def _planned(ours: Model, theirs: Model, matches: Mapping[str, Match]) -> _Plan | None:
+def _planned(ours: Model, theirs: Model, matches: Mapping[str, Match]) -> Plan | None:
     pairs = float_pairs(ours, matches)
-    if not pairs:
-        return None
-    values = sum(count for _, _, count in pairs)
-    return _Plan(
-        tuple((key, count) for key, _, count in pairs),
-        tuple((key, count) for _, key, count in pairs),
-        tuple(ours.tensors[key].format for key, _, _ in pairs),
-        min(1.0, values / max(1, min(float_count(ours), float_count(theirs)))),
-    )
+    return planned(ours, theirs, pairs) if pairs else None
 
 
 def _rate(model: Model, samples: int) -> float:

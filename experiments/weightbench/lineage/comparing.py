@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from weightbench.models import Model, cast
 from weightcodecs.formats import get_format
@@ -13,8 +13,9 @@ from .distance import Distance, compare
 from .exact import exact_distance
 from .matching import match_tensors
 from .sampling import Sampler, float_count, layout_of
+from .signature import bare_name
 
-__all__ = ["SAMPLES", "bit_distance", "float_pairs"]
+__all__ = ["SAMPLES", "Plan", "bit_distance", "float_pairs", "planned"]
 
 SAMPLES = 1 << 16
 
@@ -49,23 +50,58 @@ def bit_distance(
     pairs = float_pairs(a, matches)
     if not pairs:
         return None
-    counts = tuple(count for _, _, count in pairs)
-    share = sum(counts) / max(1, min(float_count(a), float_count(b)))
+    plan = planned(a, b, pairs)
     if samples is None:
-        return replace(exact_distance(a, b, pairs, share), cast=to)
-    rate = min(1.0, samples / sum(counts))
-    layout = layout_of(counts, tuple(a.tensors[key].format for key, _, _ in pairs), rate, seed)
-    left = Sampler(a, rate, seed).draw([(key, count) for key, _, count in pairs], layout)
-    right = Sampler(b, rate, seed).draw([(key, count) for _, key, count in pairs], layout)
-    return replace(compare(left, right, layout, share=min(share, 1.0), per_bit=True), cast=to)
+        return replace(exact_distance(a, b, pairs, plan.share), cast=to)
+    rate = min(1.0, samples / sum(plan.counts))
+    layout = layout_of(plan.counts, plan.formats, plan.labels, rate, seed)
+    left = Sampler(a, rate, seed).draw(plan.ours, layout)
+    right = Sampler(b, rate, seed).draw(plan.theirs, layout)
+    return replace(compare(left, right, layout, share=plan.share, per_bit=True), cast=to)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is compared of two models.
+
+    Attributes:
+        ours, theirs: names of corresponding float tensors.
+        counts: of how many leading values.
+        formats: their formats.
+        labels: of their places (`sampling`): names that do not depend on which model is which.
+        share: see `Distance`.
+    """
+
+    ours: tuple[str, ...]
+    theirs: tuple[str, ...]
+    counts: tuple[int, ...]
+    formats: tuple[str, ...]
+    labels: tuple[str, ...]
+    share: float
+
+
+def planned(a: Model, b: Model, pairs: Sequence[tuple[str, str, int]]) -> Plan:
+    """Return the plan for pairs (tensor of a, tensor of b, values in common), not empty."""
+    ours, theirs, counts = zip(*pairs, strict=True)
+    return Plan(
+        ours,
+        theirs,
+        counts,
+        tuple(a.tensors[key].format for key in ours),
+        tuple(min(bare_name(a, one), bare_name(b, other)) for one, other, _ in pairs),
+        min(1.0, sum(counts) / max(1, min(float_count(a), float_count(b)))),
+    )
 
 
 def float_pairs(a: Model, matches: Mapping[str, Match]) -> list[tuple[str, str, int]]:
-    """Return (tensor of a, tensor of b, values in common) of the matched float tensors, in a's order."""
+    """Return (tensor of a, tensor of b, values in common) of the matched float tensors, in a's order.
+
+    Copies in a second file are left out.
+    """
     return [
         (key, matches[key].tensor, matches[key].common)
         for key, info in a.tensors.items()
-        if key in matches and get_format(info.format).is_float
+        if key in matches and get_format(info.format).is_float and bare_name(a, key) == key
     ]
 
 

@@ -61,4 +61,4 @@ def exact_distance(a: Model, b: Model, pairs: Sequence[tuple[str, str, int]], sh
         int(counts.sum()) // BLOCK,
         int(counts.sum()),
     )
-    return judge(evidence, min(share, 1.0))
+    return judge(evidence, share)

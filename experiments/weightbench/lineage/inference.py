@@ -220,7 +220,7 @@ class _State:
     def _family(self, names: list[str]) -> None:
         """Choose the base of a family; members that it does not relate to are a family of their own."""
         while len(names) > 1:
-            root = medoid(self.comparer, names)
+            root = medoid(self.comparer, names, self.remarks)
             rest = []
             for name in names:
                 distance = self.comparer.distance(name, root) if name != root else None

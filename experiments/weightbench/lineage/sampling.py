@@ -1,9 +1,11 @@
 """Samples of a model's weights: blocks of neighbouring values, stratified over all of its tensors.
 
-Every tensor is cut into blocks of 16 to 31 neighbouring values, so that a look at a block touches one page of
-memory. Each tensor gives blocks in proportion to its size, at least 4: one block at a random place in each of
-as many equal parts. The places depend on the tensor's number of values, the rate and the seed, on nothing
-else: two tensors of equal size are sampled at the same places, whatever they are called. Source: ours.
+Every tensor is cut into blocks of 16 to 31 neighbouring values, so that a look at a block touches one page
+of memory. Each tensor gives blocks in proportion to its size, at least 4: one block at a random place in each
+of as many equal parts. The places depend on the tensor's number of values, the rate, the seed and a label, on
+nothing else: two models' tensors of equal size and label are sampled at the same places. Tensors have labels
+of their own because what is unusual in one layer (channels of large weights) is often so in all of them.
+Source: ours.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +23,8 @@ from numpy.typing import NDArray
 from weightbench.models import Model
 from weightbench.models.model import Array
 from weightcodecs.formats import FORMATS, get_format
+
+from .signature import bare_name
 
 __all__ = ["BLOCK", "Drawn", "Layout", "Places", "Sampler", "float_count", "layout_of", "places"]
 
@@ -44,7 +49,7 @@ class Places:
 
 
 @lru_cache(maxsize=4096)
-def places(count: int, rate: float, seed: int) -> Places:
+def places(count: int, rate: float, seed: int, label: str = "") -> Places:
     """Return where a tensor of `count` ≥ 1 elements is sampled at a share of `rate`; 1.0 takes everything."""
     blocks = max(1, count // BLOCK)
     wanted = max(LEAST_BLOCKS, round(blocks * rate))
@@ -52,10 +57,10 @@ def places(count: int, rate: float, seed: int) -> Places:
         chosen = np.arange(blocks, dtype=np.int64)
     else:
         edges = np.arange(wanted + 1, dtype=np.int64) * blocks // wanted
-        jitter = np.random.default_rng([seed, count]).random(wanted)
+        jitter = np.random.default_rng([seed, count, crc32(label.encode())]).random(wanted)
         chosen = edges[:-1] + (jitter * (edges[1:] - edges[:-1])).astype(np.int64)
-    starts = chosen * count // blocks
-    return Places(starts, (chosen + 1) * count // blocks - starts, blocks)
+    length, longer = divmod(count, blocks)
+    return Places(chosen * length + np.minimum(chosen, longer), length + (chosen < longer), blocks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +69,7 @@ class Layout:
 
     Attributes:
         counts: for each tensor, how many of its first elements are sampled.
-        formats: the tensors' formats.
+        formats, labels: the tensors' formats, and the labels of their places.
         weights: float64 (t,): the tensors' shares of all values.
         coverage: float64 (t,): which share of a tensor's blocks is sampled.
         first_blocks, first_values: int64 (t + 1,): tensor j has the blocks [first_blocks[j], first_blocks[j +
@@ -76,6 +81,7 @@ class Layout:
 
     counts: tuple[int, ...]
     formats: tuple[str, ...]
+    labels: tuple[str, ...]
     weights: NDArray[np.float64]
     coverage: NDArray[np.float64]
     first_blocks: NDArray[np.int64]
@@ -86,9 +92,11 @@ class Layout:
 
 
 @lru_cache(maxsize=64)
-def layout_of(counts: tuple[int, ...], formats: tuple[str, ...], rate: float, seed: int) -> Layout:
+def layout_of(
+    counts: tuple[int, ...], formats: tuple[str, ...], labels: tuple[str, ...], rate: float, seed: int
+) -> Layout:
     """Return the layout of tensors, none of them empty, of float formats."""
-    drawn = [places(count, rate, seed) for count in counts]
+    drawn = [places(count, rate, seed, label) for count, label in zip(counts, labels, strict=True)]
     lengths = np.concatenate([p.lengths for p in drawn]) if drawn else np.zeros(0, np.int64)
     ends = np.cumsum(lengths)
     first_blocks = np.cumsum([0, *(p.starts.size for p in drawn)])
@@ -96,6 +104,7 @@ def layout_of(counts: tuple[int, ...], formats: tuple[str, ...], rate: float, se
     return Layout(
         counts,
         formats,
+        labels,
         sizes / max(sizes.sum(), 1.0),
         np.array([p.starts.size / p.blocks for p in drawn]),
         first_blocks.astype(np.int64),
@@ -123,20 +132,24 @@ class Drawn:
     ones: NDArray[np.float64]
 
 
+_Key = tuple[tuple[str, ...], tuple[int, ...], tuple[str, ...]]
+
+
 class Sampler:
     """Draws samples of one model and keeps them: each place is read once, however many pairs it is for."""
 
     def __init__(self, model: Model, rate: float, seed: int) -> None:
         self.model, self.rate, self.seed = model, rate, seed
-        self._tensors: dict[tuple[str, int], NDArray[Any]] = {}
-        self._drawn: dict[tuple[tuple[str, int], ...], Drawn] = {}
+        self._tensors: dict[tuple[str, int, str], NDArray[Any]] = {}
+        self._drawn: dict[_Key, Drawn] = {}
 
-    def tensor(self, name: str, count: int) -> NDArray[Any]:
+    def tensor(self, name: str, count: int, label: str = "") -> NDArray[Any]:
         """Return the sampled patterns of the first `count` elements of a tensor, (n,)."""
-        found = self._tensors.get((name, count))
+        key = name, count, label
+        found = self._tensors.get(key)
         if found is None:
-            values = np.concatenate(list(self._runs(name, places(count, self.rate, self.seed))))
-            found = self._tensors[name, count] = values.view(get_format(values.dtype.name).bits_dtype)
+            values = np.concatenate(list(self._runs(name, places(count, self.rate, self.seed, label))))
+            found = self._tensors[key] = values.view(get_format(values.dtype.name).bits_dtype)
             self.model.drop(name)
         return found
 
@@ -151,12 +164,13 @@ class Sampler:
                 for block in some.tolist():
                     yield values[starts[block] - origin : ends[block] - origin]
 
-    def draw(self, tensors: Sequence[tuple[str, int]], layout: Layout) -> Drawn:
-        """Return the samples of tensors, each with how many of its first elements are meant."""
-        key = tuple(tensors)
+    def draw(self, names: Sequence[str], layout: Layout) -> Drawn:
+        """Return the samples of tensors, by name, in the places of a layout of this rate and seed."""
+        key = tuple(names), layout.counts, layout.labels
         found = self._drawn.get(key)
         if found is None:
-            found = self._drawn[key] = _join([self.tensor(name, count) for name, count in key], layout)
+            parts = [self.tensor(*one) for one in zip(names, layout.counts, layout.labels, strict=True)]
+            found = self._drawn[key] = _join(parts, layout)
         return found
 
 
@@ -174,5 +188,9 @@ def _join(parts: Sequence[NDArray[Any]], layout: Layout) -> Drawn:
 
 
 def float_count(model: Model) -> int:
-    """Return the number of a model's float values."""
-    return sum(prod(info.shape) for info in model.tensors.values() if FORMATS[info.format].is_float)
+    """Return the number of a model's float values, copies in a second file left out."""
+    return sum(
+        prod(info.shape)
+        for key, info in model.tensors.items()
+        if FORMATS[info.format].is_float and bare_name(model, key) == key
+    )
