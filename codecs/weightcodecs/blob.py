@@ -91,11 +91,13 @@ def byte_view(data: Bytes | NDArray[Any]) -> memoryview:
 class BlobBuffer:
     """A buffer for kernels to write a payload into, with room for the footer behind it.
 
-    `array` has `capacity` bytes; pages that are never written cost no memory.
+    `array` has `capacity` bytes and begins where a cache line does, so that whole vectors written to it touch
+    one line; pages that are never written cost no memory.
     """
 
     def __init__(self, capacity: int) -> None:
-        self._room = np.empty(capacity + _FOOTER_ROOM, np.uint8)
+        room = np.empty(capacity + _FOOTER_ROOM + _LINE, np.uint8)
+        self._room = room[-room.ctypes.data % _LINE :]
         self.array: NDArray[np.uint8] = self._room[:capacity]
         self.used = 0
 
@@ -111,7 +113,7 @@ class BlobBuffer:
         return byte_view(self._room[:end])
 
 
-_FOOTER_ROOM = 4096
+_FOOTER_ROOM, _LINE = 4096, 64
 
 
 def varint(value: int) -> bytes:

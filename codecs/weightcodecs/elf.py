@@ -263,8 +263,6 @@ def _planes(
         raise CorruptBlobError("elf: the planes do not fill the payload")
     data = np.frombuffer(info.payload, np.uint8)
     rest = data[:rest_size]
-    if rest.ctypes.data % 8:  # the kernel reads 64-bit words
-        rest = rest.copy()
     if all(length == count for length in lengths):
         planes = data[rest_size : rest_size + len(lengths) * count].reshape(len(lengths), count)
     else:

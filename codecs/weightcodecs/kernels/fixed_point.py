@@ -4,12 +4,12 @@ This is Elf's transform (Su et al., PVLDB 17(8), 2024, the map of |w| into [1, 2
 fraction bits: adding 2^(m−t), m the mantissa width, rounds |w| to a multiple of 2^−t in one correctly
 rounded addition and leaves k in the low bits of the sum; t = m is the paper's |w| + 1. Elements whose
 magnitude is `guard` or more, and NaN and infinities, get code 0; they are counted, and the caller keeps them
-apart. float16 has no arithmetic here: its |w|·2^t is an integer shift, rounded the same way.
+apart. float16 is added as float32.
 
 Codes are written as byte planes, most significant bits first, as many as the caller gives, and as bit planes
 for the low bits that do not fit (`plane_depth`): in a block of up to 4096 codes, lane j of eight holds codes
 j·L … (j+1)·L − 1, L = 8·⌈block/64⌉, and byte i of a bit plane has one bit of each lane. That keeps both
-directions elementwise on 64-bit words, so that LLVM vectorises them.
+directions elementwise on whole vectors (`code_tiles`).
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .bitcast import float_bits, float_of
-from .code_planes import join_codes, split_codes
+from .bitcast import float_bits, float_of, shift_within
+from .code_tiles import BITS, WORDS, gather_bits, join_bytes, scatter_bits, split_bytes
 from .jit import kernel
+from .own_width import add, both, either, larger, shift_left, shift_right
 
 __all__ = [
     "BLOCK",
@@ -35,7 +36,12 @@ __all__ = [
 ]
 
 BLOCK = 4096
-"""Codes in a block: a block's codes stay in the first-level cache. A multiple of 8."""
+"""Codes in a block of bit planes."""
+STRIP = 512
+"""Codes held as words at a time: in the first-level cache, beside what they come from and go to."""
+_BITS_AT = BLOCK + WORDS
+_LANES_AT = _BITS_AT + 8 * BITS
+_SCRATCH = _LANES_AT + 8 * BITS
 
 Array = NDArray[Any]
 
@@ -62,36 +68,26 @@ def encode_planes(
         guard: elements with |w| ≥ guard (and NaN, infinities) get code 0; at most 1 − 2^−(t+1), so that no
             code can round up to 1.
         planes: uint8 [width, at least column + n], C-contiguous; n columns from `column` are written.
-        rest: uint8 [rest_bytes(n, plane_depth(t, width))], 8-byte aligned, written; fewer than 8 bit planes.
+        rest: uint8 [rest_bytes(n, plane_depth(t, width))], written; fewer than 8 bit planes.
         column: where these elements stand in the planes.
     """
     patterns = _input(values).view(_bits(values))
     limit = np.array(guard, values.dtype).view(patterns.dtype)[()]
-    magic, base = _adder(values, fraction)
-    low = np.empty(BLOCK, np.uint8)
-    depth = plane_depth(fraction, len(planes))
-    shared = (planes, column, rest.view(np.uint64), depth, low, low.view(np.uint64))
-    if values.itemsize == 2:
-        return _encode16(patterns, np.uint16(25 - fraction), limit, np.empty(BLOCK, np.uint16), *shared)  # type: ignore[no-any-return]
-    codes = np.empty(BLOCK, np.uint32)
-    if values.itemsize == 4:
-        return _encode32(patterns, magic, base, limit, codes, *shared)  # type: ignore[no-any-return]
-    return _encode64(patterns, magic, base, limit, codes, np.empty(BLOCK, np.uint32), *shared)  # type: ignore[no-any-return]
+    width, stride = planes.shape
+    return _encode(  # type: ignore[no-any-return]
+        patterns, _magic(values, fraction), limit, planes.reshape(-1), stride, width, column, rest,
+        plane_depth(fraction, width), *_scratch(patterns.dtype),
+    )  # fmt: skip
 
 
 def decode_planes(planes: Array, rest: Array, fraction: int, out: Array, column: int = 0) -> None:
     """Turn planes of `encode_planes` back into `out` (flat, aligned, the same dtype); code 0 gives 0.0."""
     target = out.view(_bits(out))
-    magic, base = _adder(out, fraction)
-    low = np.empty(BLOCK, np.uint8)
-    depth = plane_depth(fraction, len(planes))
-    shared = (_input(planes), column, _input(rest).view(np.uint64), depth, low, low.view(np.uint64), target)
-    if out.itemsize == 2:
-        _decode16(magic, base, np.empty(BLOCK, np.uint16), *shared)
-    elif out.itemsize == 4:
-        _decode32(magic, base, np.empty(BLOCK, np.uint32), *shared)
-    else:
-        _decode64(magic, base, np.empty(BLOCK, np.uint32), np.empty(BLOCK, np.uint32), *shared)
+    width, stride = planes.shape
+    _decode(
+        _magic(out, fraction), _input(planes).reshape(-1), stride, width, column, _input(rest),
+        plane_depth(fraction, width), *_scratch(target.dtype), target,
+    )  # fmt: skip
 
 
 def outside_guard(values: Array, guard: float, count: int) -> NDArray[np.int64]:
@@ -155,122 +151,91 @@ def _input(values: Array) -> Array:
     return view
 
 
-def _adder(values: Array, fraction: int) -> tuple[Any, Any]:
-    """Return the number to add, float64 for float64 and float32 otherwise, and its bit pattern."""
+def _scratch(dtype: np.dtype[Any]) -> tuple[Array, NDArray[np.uint8]]:
+    """Return STRIP words, and zeros for the lowest bytes; both begin where a cache line does."""
+    words = STRIP * dtype.itemsize
+    room = np.zeros(words + _SCRATCH + WORDS, np.uint8)
+    room = room[-room.ctypes.data % WORDS :]
+    return room[:words].view(dtype), room[words:]
+
+
+def _magic(values: Array, fraction: int) -> Array:
+    """Return the pattern of the number to add, of a float64 for float64 and of a float32 otherwise."""
     mantissa, dtype = (52, np.float64) if values.itemsize == 8 else (23, np.float32)
-    magic = np.array(2.0 ** (mantissa - fraction), dtype)
-    return magic[()], magic.view(_bits(magic))[()]
+    magic = np.array([2.0 ** (mantissa - fraction)], dtype)
+    return _input(magic.view(_bits(magic)))
 
 
-# As in `code_planes`, every constant has the arrays' own type, which lets LLVM vectorise the loops.
+# Codes are held as words for a while, shifted so that the lowest byte begins with the bits that stand in bit
+# planes and the bytes above it are those of the byte planes. Every constant has the arrays' own type, which
+# lets LLVM vectorise the loops. The scratch `low` has the lowest bytes of a block, room for a tile beyond
+# them, and two tiles of bits.
 
 
 @kernel
-def _encode32(bits, magic, base, guard, codes, planes, column, rest, depth, low, low_words):  # type: ignore[no-untyped-def]
+def _encode(bits, magic, guard, planes, stride, width, column, rest, depth, words, low):  # type: ignore[no-untyped-def]
     outside = 0
     for start in range(0, bits.size, BLOCK):
         block = bits[start : start + BLOCK]
-        at, end = column + start, column + start + block.size
-        if planes.shape[0] == 3 and depth == 0:  # the paper's 24 bits, in one pass
-            a, b, c = planes[0, at:end], planes[1, at:end], planes[2, at:end]
-            outside += _three_planes(block, magic, base, guard, a, b, c)
-            continue
-        outside += _codes(block, magic, base, guard, codes)
-        split_codes(codes, planes, at, block.size, rest[start // 64 * depth :], depth, low, low_words)
+        for at in range(0, block.size, STRIP):
+            strip = block[at : at + STRIP]
+            if _words(strip, magic, 8 - depth, words) >= guard:
+                outside += _drop_outside(strip, guard, words)
+            words[strip.size : STRIP] = 0
+            for tile in range(0, strip.size, WORDS):
+                place = column + start + at + tile
+                whole = strip.size - tile >= WORDS
+                split_bytes(words, tile, low, at + tile, planes, place, stride, width if whole else 0)
+                if not whole:
+                    _split_tail(words[tile : strip.size], planes, place, stride, width)
+        row, lane = start // 8 * depth, (block.size + 63) // 64 * 8
+        tail = lane // BITS * BITS
+        for at in range(0, tail, BITS):
+            gather_bits(low, at, lane, rest, row + at, lane, depth)
+        if depth and tail < lane:
+            gather_bits(low, tail, lane, low, _BITS_AT, BITS, depth)
+            for i in range(depth):
+                end = row + (i + 1) * lane
+                rest[end - lane + tail : end] = low[_BITS_AT + i * BITS :][: lane - tail]
     return outside
 
 
 @kernel
-def _three_planes(bits, magic, base, guard, a, b, c):  # type: ignore[no-untyped-def]
-    zero, one = np.uint32(0), np.uint32(1)
-    outside = zero
+def _words(bits, magic, up, words):  # type: ignore[no-untyped-def]
+    """Write the word of every pattern as if it were inside the guard; return the largest magnitude."""
+    sign = bits.dtype.type(8 * bits.itemsize - 1)
+    mask = bits.dtype.type((1 << (8 * bits.itemsize - 1)) - 1)
+    shift, number = shift_within(bits.dtype.type(up)), float_of(magic[0])
+    largest = bits.dtype.type(0)
     for i in range(bits.size):
-        magnitude = np.uint32(bits[i] & np.uint32(0x7FFFFFFF))
-        k = np.uint32(float_bits(float_of(magnitude) + magic) - base)
-        inside = magnitude < guard
-        code = np.uint32((k << one) | (bits[i] >> np.uint32(31))) if inside else zero
-        a[i] = np.uint8(code >> np.uint32(16))
-        b[i] = np.uint8(code >> np.uint32(8))
-        c[i] = np.uint8(code)
-        outside = np.uint32(outside + (zero if inside else one))
-    return np.int64(outside)
+        magnitude = both(bits[i], mask)
+        pattern = magic.dtype.type(magnitude)
+        if bits.itemsize == 2:  # to float32: exact for normal numbers, and subnormals stay below half a unit
+            pattern = magic.dtype.type((pattern << magic.dtype.type(13)) + magic.dtype.type(112 << 23))
+        # The exponent above k is in no byte that is kept.
+        total = bits.dtype.type(float_bits(float_of(pattern) + number))
+        words[i] = shift_left(either(add(total, total), shift_right(bits[i], sign)), shift)
+        largest = larger(largest, magnitude)
+    return largest
 
 
 @kernel
-def _codes(bits, magic, base, guard, codes):  # type: ignore[no-untyped-def]
-    zero, one = np.uint32(0), np.uint32(1)
-    outside = zero
-    for i in range(bits.size):
-        magnitude = np.uint32(bits[i] & np.uint32(0x7FFFFFFF))
-        k = np.uint32(float_bits(float_of(magnitude) + magic) - base)
-        inside = magnitude < guard
-        codes[i] = np.uint32((k << one) | (bits[i] >> np.uint32(31))) if inside else zero
-        outside = np.uint32(outside + (zero if inside else one))
-    return np.int64(outside)
-
-
-@kernel
-def _encode64(bits, magic, base, guard, codes, high, planes, column, rest, depth, low, low_words):  # type: ignore[no-untyped-def]
-    # A code is handled as two halves of 32 bits, since bytes are taken from those at twice the speed: the
-    # last three byte planes and the bit planes, and the planes above.
+def _drop_outside(bits, guard, words):  # type: ignore[no-untyped-def]
+    mask = bits.dtype.type((1 << (8 * bits.itemsize - 1)) - 1)
     outside = 0
-    above = max(planes.shape[0] - 3, 0)
-    cut = np.uint64(depth + 8 * (planes.shape[0] - above))
-    for start in range(0, bits.size, BLOCK):
-        block = bits[start : start + BLOCK]
-        at = column + start
-        outside += _codes64(block, magic, base, guard, cut, codes, high)
-        split_codes(codes, planes[above:], at, block.size, rest[start // 64 * depth :], depth, low, low_words)
-        if above:
-            split_codes(high, planes[:above], at, block.size, rest, 0, low, low_words)
+    for i in range(bits.size):
+        if both(bits[i], mask) >= guard:
+            words[i] = 0
+            outside += 1
     return outside
 
 
 @kernel
-def _codes64(bits, magic, base, guard, cut, codes, high):  # type: ignore[no-untyped-def]
-    zero, one = np.uint64(0), np.uint64(1)
-    outside = zero
-    for i in range(bits.size):
-        magnitude = np.uint64(bits[i] & np.uint64(0x7FFFFFFFFFFFFFFF))
-        k = np.uint64(float_bits(float_of(magnitude) + magic) - base)
-        inside = magnitude < guard
-        code = np.uint64((k << one) | (bits[i] >> np.uint64(63))) if inside else zero
-        codes[i] = np.uint32(code)  # bits above the cut are those that no plane takes
-        high[i] = np.uint32(code >> cut)
-        outside = np.uint64(outside + (zero if inside else one))
-    return np.int64(outside)
-
-
-@kernel
-def _encode16(bits, exponent, guard, codes, planes, column, rest, depth, low, low_words):  # type: ignore[no-untyped-def]
-    outside = 0
-    for start in range(0, bits.size, BLOCK):
-        block = bits[start : start + BLOCK]
-        outside += _codes16(block, exponent, guard, codes)
-        split_codes(
-            codes, planes, column + start, block.size, rest[start // 64 * depth :], depth, low, low_words
-        )
-    return outside
-
-
-@kernel
-def _codes16(bits, exponent, guard, codes):  # type: ignore[no-untyped-def]
-    # |w|·2^t is the 11-bit significand, shifted right by 25 − t − e bits, e the biased exponent.
-    zero, one = np.uint16(0), np.uint16(1)
-    outside = zero
-    for i in range(bits.size):
-        magnitude = np.uint16(bits[i] & np.uint16(0x7FFF))
-        biased = np.uint16(magnitude >> np.uint16(10))
-        normal = biased != zero
-        significand = np.uint16((magnitude & np.uint16(0x3FF)) | (np.uint16(0x400) if normal else zero))
-        shift = min(np.uint16(exponent - (biased if normal else one)), np.uint16(15))  # 12 and more give 0
-        half = np.uint16((one << shift) >> one)
-        odd = np.uint16((significand >> shift) & one)  # a tie goes to the even neighbour
-        k = np.uint16(np.uint16(significand + half - one + odd) >> shift)
-        inside = magnitude < guard
-        codes[i] = np.uint16((k << one) | (bits[i] >> np.uint16(15))) if inside else zero
-        outside = np.uint16(outside + (zero if inside else one))
-    return np.int64(outside)
+def _split_tail(words, planes, place, stride, width):  # type: ignore[no-untyped-def]
+    for plane in range(width):
+        shift = shift_within(words.dtype.type(8 * (width - plane)))
+        for i in range(words.size):
+            planes[place + plane * stride + i] = np.uint8(words[i] >> shift)
 
 
 @kernel
@@ -298,72 +263,50 @@ def _count_outside(bits, guard):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _decode32(magic, base, codes, planes, column, rest, depth, low, low_words, out):  # type: ignore[no-untyped-def]
+def _decode(magic, planes, stride, width, column, rest, depth, words, low, out):  # type: ignore[no-untyped-def]
     for start in range(0, out.size, BLOCK):
         block = out[start : start + BLOCK]
-        at, end = column + start, column + start + block.size
-        if planes.shape[0] == 3 and depth == 0:
-            _from_three(planes[2, at:end], planes[1, at:end], planes[0, at:end], base, magic, block)
-            continue
-        join_codes(planes, at, block.size, rest[start // 64 * depth :], depth, codes, low, low_words)
-        _floats(codes, base, magic, block)
+        row, lane = start // 8 * depth, (block.size + 63) // 64 * 8
+        tail = lane // BITS * BITS
+        for at in range(0, tail, BITS):
+            scatter_bits(low, at, lane, rest, row + at, lane, depth)
+        if depth and tail < lane:
+            for i in range(depth):
+                end = row + (i + 1) * lane
+                low[_BITS_AT + i * BITS :][: lane - tail] = rest[end - lane + tail : end]
+            scatter_bits(low, _LANES_AT, BITS, low, _BITS_AT, BITS, depth)
+            for i in range(8):
+                end = (i + 1) * lane
+                low[end - lane + tail : end] = low[_LANES_AT + i * BITS :][: lane - tail]
+        for at in range(0, block.size, STRIP):
+            strip = block[at : at + STRIP]
+            for tile in range(0, strip.size, WORDS):
+                place = column + start + at + tile
+                whole = strip.size - tile >= WORDS
+                join_bytes(words, tile, low, at + tile, planes, place, stride, width if whole else 0)
+                if not whole:
+                    _join_tail(planes, place, stride, width, words[tile : strip.size])
+            _floats(words, magic, 8 - depth, strip)
 
 
 @kernel
-def _from_three(lowest, middle, highest, base, magic, out):  # type: ignore[no-untyped-def]
-    one = np.uint32(1)
+def _join_tail(planes, place, stride, width, words):  # type: ignore[no-untyped-def]
+    for plane in range(width):
+        shift = shift_within(words.dtype.type(8 * (width - plane)))
+        for i in range(words.size):
+            byte = words.dtype.type(planes[place + plane * stride + i])
+            words[i] = either(words[i], shift_left(byte, shift))
+
+
+@kernel
+def _floats(words, magic, down, out):  # type: ignore[no-untyped-def]
+    one, sign = out.dtype.type(1), out.dtype.type(8 * out.itemsize - 1)
+    shift, base, number = shift_within(out.dtype.type(down)), magic[0], float_of(magic[0])
     for i in range(out.size):
-        pair = np.uint32(lowest[i]) | np.uint32(np.uint32(middle[i]) << np.uint32(8))
-        code = np.uint32(pair | np.uint32(np.uint32(highest[i]) << np.uint32(16)))
-        magnitude = float_bits(float_of(np.uint32((code >> one) | base)) - magic)
-        out[i] = magnitude | np.uint32(code << np.uint32(31))
-
-
-@kernel
-def _floats(codes, base, magic, out):  # type: ignore[no-untyped-def]
-    for i in range(out.size):
-        magnitude = float_bits(float_of(np.uint32((codes[i] >> np.uint32(1)) | base)) - magic)
-        out[i] = magnitude | np.uint32(codes[i] << np.uint32(31))
-
-
-@kernel
-def _decode64(magic, base, codes, high, planes, column, rest, depth, low, low_words, out):  # type: ignore[no-untyped-def]
-    above = max(planes.shape[0] - 3, 0)
-    cut = np.uint64(depth + 8 * (planes.shape[0] - above))
-    high[:] = 0
-    for start in range(0, out.size, BLOCK):
-        block = out[start : start + BLOCK]
-        at = column + start
-        part = rest[start // 64 * depth :]
-        join_codes(planes[above:], at, block.size, part, depth, codes, low, low_words)
-        if above:
-            join_codes(planes[:above], at, block.size, rest, 0, high, low, low_words)
-        _floats64(codes, high, cut, base, magic, block)
-
-
-@kernel
-def _floats64(codes, high, cut, base, magic, out):  # type: ignore[no-untyped-def]
-    one = np.uint64(1)
-    for i in range(out.size):
-        code = np.uint64(codes[i]) | np.uint64(np.uint64(high[i]) << cut)
-        magnitude = float_bits(float_of(np.uint64((code >> one) | base)) - magic)
-        out[i] = magnitude | np.uint64(code << np.uint64(63))
-
-
-@kernel
-def _decode16(magic, base, codes, planes, column, rest, depth, low, low_words, out):  # type: ignore[no-untyped-def]
-    for start in range(0, out.size, BLOCK):
-        block = out[start : start + BLOCK]
-        part = rest[start // 64 * depth :]
-        join_codes(planes, column + start, block.size, part, depth, codes, low, low_words)
-        _floats16(codes, base, magic, block)
-
-
-@kernel
-def _floats16(codes, base, magic, out):  # type: ignore[no-untyped-def]
-    for i in range(out.size):
-        code = codes[i]
-        wide = float_bits(float_of(np.uint32(np.uint32(code >> np.uint16(1)) | base)) - magic)
-        # k·2^−t is 0 or a normal float16, so rebiasing the exponent converts it exactly.
-        narrow = np.uint16(np.uint16(wide >> np.uint32(13)) - np.uint16(112 << 10))
-        out[i] = (narrow if code > np.uint16(1) else np.uint16(0)) | np.uint16(code << np.uint16(15))
+        code = shift_right(words[i], shift)
+        k = magic.dtype.type(shift_right(code, one))
+        pattern = float_bits(float_of(either(k, base)) - number)
+        if out.itemsize == 2:  # k·2^−t is 0 or a normal float16
+            rebased = magic.dtype.type((pattern >> magic.dtype.type(13)) - magic.dtype.type(112 << 10))
+            pattern = rebased if pattern != magic.dtype.type(0) else pattern
+        out[i] = either(out.dtype.type(pattern), shift_left(code, sign))

@@ -16,6 +16,7 @@ __all__ = [
     "both",
     "either",
     "except_or",
+    "larger",
     "leading_zeros",
     "shift_left",
     "shift_right",
@@ -40,6 +41,9 @@ shift_right = _operation(lambda builder, left, right: builder.lshr(left, right))
 both = _operation(lambda builder, left, right: builder.and_(left, right))
 either = _operation(lambda builder, left, right: builder.or_(left, right))
 except_or = _operation(lambda builder, left, right: builder.xor(left, right))
+larger = _operation(
+    lambda builder, left, right: builder.select(builder.icmp_unsigned(">", left, right), left, right)
+)
 smaller = _operation(
     lambda builder, left, right: builder.select(builder.icmp_unsigned("<", left, right), left, right)
 )
