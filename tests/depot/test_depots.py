@@ -1,87 +1,22 @@
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass
-
 import numpy as np
 import pytest
 
 import weightcodecs
 from weightbench.archive import refused_formats
-from weightbench.depot import (
-    create_depot,
-    open_depot,
-)
+from weightbench.depot import create_depot, open_depot
 from weightbench.granularity import KINDS, Granularity
 from weightcodecs import get_codec
 
 CHUNKS = [Granularity("chunk", 256), Granularity("chunk", 512, "content")]
 GRANULARITIES = [*(Granularity(kind) for kind in KINDS), *CHUNKS]
-
-
-@dataclass(frozen=True)
-class WithBase:
-    """A delta codec where there is a reference, zstd where there is none or the delta is not smaller."""
-
-    delta: str = "bitx"
-    name = "with_base"
-    version = 1
-    needs_reference = False
-
-    def config(self):
-        return {"delta": self.delta}
-
-    def unsupported(self, format):
-        return None
-
-    def error_bound(self, format):
-        return weightcodecs.EXACT
-
-    def encode(self, values, *, reference=None, threads=1):
-        alone = get_codec("zipnn").encode(values, threads=threads)
-        codec = get_codec(self.delta)
-        if reference is None or codec.unsupported(weightcodecs.format_of(values)):
-            return alone
-        delta = codec.encode(values, reference=reference, threads=threads)
-        return min(alone, delta, key=len)
-
-    def decode(self, blob, *, reference=None, out=None, threads=1):
-        return weightcodecs.decode(blob, reference=reference, out=out, threads=threads)
-
-
-def original(model, file):
-    return bytes(model.read_range(file.name, 0, file.nbytes))
-
-
-def assert_restores(depot, model, folder, exact=True):
-    stored = depot.open(model.name)
-    for file, restored in zip(model.files, stored.unpack(folder), strict=True):
-        data = restored.path.read_bytes()
-        assert restored.path == folder / file.name
-        assert restored.sha256 == hashlib.sha256(data).hexdigest()
-        assert restored.identical == (data == original(model, file))
-        assert restored.identical or not exact
-
-
-def contents(depot):
-    return {str(p.relative_to(depot.path)): p.read_bytes() for p in depot.path.rglob("*") if p.is_file()}
-
-
-def named(model, name):
-    model.name = name
-    return model
-
-
-def du(path):
-    seen = [path, *path.rglob("*")]
-    return sum(p.stat().st_blocks * 512 for p in seen)
+CODECS = [("identity", False), ("zstd", True), ("zipnn", True), ("elf", True)]
 
 
 @pytest.mark.parametrize("granularity", GRANULARITIES, ids=str)
-@pytest.mark.parametrize(
-    ("name", "dedup"), [("identity", False), ("zstd", True), ("zipnn", True), ("elf", True)]
-)
-def test_laws(model, granularity, name, dedup, tmp_path):
+@pytest.mark.parametrize(("name", "dedup"), CODECS)
+def test_laws(kit, model, granularity, name, dedup, tmp_path):
     codec, told, progress = get_codec(name), [], []
     depot = create_depot(tmp_path / "depot")
     added = depot.add(
@@ -93,8 +28,8 @@ def test_laws(model, granularity, name, dedup, tmp_path):
         progress=lambda done, total: progress.append((done, total)),
     )
     sizes = depot.sizes()
-    assert sizes.total == added.added_bytes == sum(map(len, contents(depot).values()))
-    assert sizes.disk == du(depot.path)
+    assert sizes.total == added.added_bytes == sum(map(len, kit.contents(depot).values()))
+    assert sizes.disk == kit.du(depot.path)
     assert (sizes.payload, sizes.side, sizes.literals) == (
         added.sizes.payload,
         added.sizes.side,
@@ -129,10 +64,10 @@ def test_laws(model, granularity, name, dedup, tmp_path):
         else:
             finite = np.isfinite(expected)
             assert (np.abs(found[finite] - expected[finite]) <= bound.absolute).all()
-    assert_restores(depot, model, tmp_path / "out", exact=name != "elf")
+    kit.assert_restores(depot, model, tmp_path / "out", exact=name != "elf")
 
     # The same again under another name, cut in the same way: all of it is there, if dedup is asked for.
-    named(model, "org/again")
+    kit.named(model, "org/again")
     again = depot.add(model, codec, granularity, dedup=dedup)
     if dedup:
         assert again.objects == 0
@@ -142,11 +77,11 @@ def test_laws(model, granularity, name, dedup, tmp_path):
     else:
         assert again.objects == added.objects
         assert not again.repeated_files
-    assert_restores(depot, model, tmp_path / "again", exact=name != "elf")
+    kit.assert_restores(depot, model, tmp_path / "again", exact=name != "elf")
     depot.verify(deep=True)
     depot.delete("test")
     depot.verify(deep=True)
-    assert_restores(depot, model, tmp_path / "alone", exact=name != "elf")
+    kit.assert_restores(depot, model, tmp_path / "alone", exact=name != "elf")
     depot.delete("org/again")
     assert depot.models() == ()
     assert depot.sizes().total == depot.sizes().objects == 0
