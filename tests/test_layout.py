@@ -24,7 +24,7 @@ ORDER = [
     # rows, and what is made of them
     *("rows", "store", "columns", "table", "results", "figures", "report"),
     # what knows the whole line
-    *("request", "runner", "cell", "set_cell", "pair_cell", "console", "arguments", "command", "tuning"),
+    *("request", "runner", "cells", "console", "arguments", "command", "tuning"),
 ]
 """The modules of weightbench; each imports only those before it."""
 

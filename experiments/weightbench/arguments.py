@@ -9,21 +9,24 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from hydra import compose
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
 from hydra.errors import MissingConfigException
 from hydra.plugins.search_path_plugin import SearchPathPlugin
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
+from weightbench.request import BadRequestError
 from weightcodecs.errors import nearest_names
 from weightcodecs.registry import configuration_packages
 
-__all__ = ["name_models", "one_line", "register_search_path"]
+__all__ = ["name_models", "one_line", "register_search_path", "with_members"]
 
 _OPTION = re.compile(r"[\w-]*")
 _HUB_ID = re.compile(r"[\w][\w.-]*/[\w][\w.-]*")
@@ -55,17 +58,50 @@ def _bare(value: str) -> str:
 
 def _option(value: str) -> str:
     text = _bare(value)
+    node = _node(text)
+    if node is None:
+        return value
+    option = f"{node['kind']}_{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    ConfigStore.instance().store(option, node, group="model")
+    return option
+
+
+def _node(text: str) -> dict[str, Any] | None:
+    """Return what conf/model would say of a path or a hub id; None for a name of conf/model."""
+    node: dict[str, Any]
     if _is_path(text):
         path = str(Path(text).expanduser().absolute())
         node = {"kind": "local", "path": path, "dequantize": False}
     elif _HUB_ID.fullmatch(text):
         node = {"kind": "hub", "repository": text, "revision": "main"}
     else:
-        return value
-    node |= {"name": "", "note": "", "base": None, "family": "", "dtype": None}
-    option = f"{node['kind']}_{hashlib.sha256(text.encode()).hexdigest()[:8]}"
-    ConfigStore.instance().store(option, node, group="model")
-    return option
+        return None
+    return node | {"name": "", "note": "", "base": None, "family": "", "dtype": None}
+
+
+def with_members(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a composed configuration with the words in `workload.members` replaced by what they stand for.
+
+    Args:
+        config: plain values, inside of a Hydra job: names of conf/model are looked up where Hydra does.
+    """
+    workload = dict(config["workload"])
+    if "members" in workload:
+        named = workload["members"]
+        if not isinstance(named, list):
+            raise BadRequestError("workload.members is a list: workload.members=[one,another]")
+        workload["members"] = [_member(each) for each in named]
+    return {**config, "workload": workload}
+
+
+def _member(named: Any) -> Any:
+    if not isinstance(named, str):
+        return named
+    node = _node(_bare(named))
+    if node is not None:
+        return node
+    composed = compose("config", overrides=[f"model={named}"])
+    return OmegaConf.to_container(composed.model, resolve=True)
 
 
 class _CodecConfigurations(SearchPathPlugin):

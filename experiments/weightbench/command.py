@@ -12,20 +12,21 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from weightbench import console
-from weightbench.arguments import name_models, one_line, register_search_path
+from weightbench.arguments import name_models, one_line, register_search_path, with_members
 from weightbench.errors import WeightbenchError
 from weightbench.models import ModelError
-from weightbench.request import Request, open_requested, register_schema, request_of
+from weightbench.request import Request, open_members, register_schema, request_of
 from weightbench.rows import Row, Status, done
 from weightbench.runner import Limits, run_cell
 from weightbench.runner.limits import default_memory_bytes
 from weightbench.store import Store, identity
+from weightbench.workload import revision_of
 from weightcodecs import WeightCodecsError
 
-__all__ = ["main", "run"]
+__all__ = ["main", "run", "run_requested"]
 
 FAILED, WRONG_INPUT = 1, 2
-CELL = "weightbench.cell:run"
+CELL = "weightbench.cells:run"
 
 # What the cells of this process came to, for `main`: Hydra hands nothing back from a job.
 _worst = 0
@@ -76,15 +77,16 @@ def _rebuild_tables() -> None:
 def run(config: Any) -> None:
     """Run one composed configuration: look it up, run it if it must run, print its row."""
     try:
+        config = with_members(config)
         request = request_of(config)
-        model = open_requested(request)
-        cell = request.cell(model.name, model.revision())
+        models = open_members(request)
+        cell = request.cell([model.name for model in models], revision_of(models))
         store = Store(Path(request.results))
         if request.dry_run:
             _dry_run(cell, store)
             return
         before = store.get(identity(cell))
-        row = _row(request, config, cell, store)
+        row = run_requested(request, config, cell, store)
         _rows.append(row)
         _roots.add(store.root)
     except (WeightbenchError, WeightCodecsError, ModelError) as error:
@@ -95,7 +97,20 @@ def run(config: Any) -> None:
         _remember(FAILED)
 
 
-def _row(request: Request, config: Mapping[str, Any], cell: Mapping[str, Any], store: Store) -> Row:
+def run_requested(
+    request: Request, config: Mapping[str, Any], cell: Mapping[str, Any], store: Store
+) -> Row:
+    """Return the row of a cell, run now if it is not done; say on the screen what is running.
+
+    Args:
+        request: what `config` asks for.
+        config: composed, plain values, `with_members`: what the cell's process gets.
+        cell: `request.cell` of the opened models.
+        store: where rows are.
+
+    Raises:
+        StoreError: the row cannot be written.
+    """
     memory = request.limits.memory_gb
     limits = Limits(
         timeout_s=request.limits.timeout_s,

@@ -140,12 +140,54 @@ def _lines(row: Row) -> Iterator[tuple[str, str]]:
     )
     for name, reason in sizes["passed_through"].items():
         yield "", f"{name} stored raw: {reason}"
+    if workload := result.get("workload"):
+        yield from (_pair(workload) if workload["kind"] == "pair" else _set(workload))
     for what in ("encode", "decode", "memcpy_fresh", "memcpy_reused"):
         if speed[what]:
             yield what.replace("_", " "), _speed(speed[what], speed["single_round"])
     yield from _flags(speed)
     yield "error", _error(error)
     yield from _evaluation(result["evaluation"])
+
+
+def _set(workload: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What became of a family or hub: each model beside its base, repeats, the whole way's speed."""
+    for model in workload["models"]:
+        yield "" if model is not workload["models"][0] else workload["kind"], _member(model)
+    text = f"with the base {workload['ratio_base_counted']:.4f}"
+    if workload["ratio_base_not_counted"]:
+        text += f"   fine-tunes alone {workload['ratio_base_not_counted']:.4f}"
+    yield "ratio", text
+    dedup = workload["dedup"]
+    if dedup["unique_bytes"] < dedup["bytes"]:
+        files, found = dedup["repeated_files"], dedup["units"] - dedup["entries"]
+        yield (
+            "repeats",
+            f"{_count(files, 'file')} and {_count(found, 'unit')} were there already: "
+            f"{1 - dedup['unique_bytes'] / dedup['bytes']:.1%} of the bytes",
+        )
+    for what in ("ingest", "restore"):
+        yield what, f"{_rate(workload[what]['mb_per_s'])} MB/s (files to depot and back; disk included)"
+
+
+def _member(model: Mapping[str, Any]) -> str:
+    name = model["name"] if len(model["name"]) <= NAME else f"…{model['name'][-NAME + 1 :]}"
+    text = f"{name:<{NAME}} {model['ratio']:8.4f}"
+    if not model["base"]:
+        return text
+    base = f"  {model['how']}: from {model['base']}"
+    if model["bit_distance"] is not None:
+        base += f", {model['bit_distance']:.2f} bits a weight apart"
+    return text + base
+
+
+def _pair(workload: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What it takes to load the low checkpoint of a pair alone."""
+    low = workload["low_alone"]
+    high, raw = workload["high_raw_bytes"], workload["low_raw_bytes"]
+    yield "pair", f"{_count(workload['pairs'], 'tensor')} in pairs; raw high {high:,} B, low {raw:,} B"
+    if low["decode"]:
+        yield "low alone", f"decode {_speed(low['decode'], low['single_round'])}"
 
 
 def _flags(speed: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -8,7 +8,7 @@ refuses what does not fit. The schema that Hydra checks against is made from the
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from types import UnionType
@@ -30,7 +30,9 @@ from weightbench.models import (
     cast,
     open_model,
 )
-from weightcodecs import FORMATS, Codec, UnknownNameError, get_codec
+from weightbench.systems import System, get_system_or_codec
+from weightbench.workload import WorkloadPlan, relatives, repositories
+from weightcodecs import FORMATS, UnknownNameError, get_codec
 from weightcodecs.errors import nearest_names
 from weightcodecs.typed_fields import first_misfit
 
@@ -39,6 +41,7 @@ __all__ = [
     "ModelRequest",
     "Request",
     "model_request",
+    "open_members",
     "open_requested",
     "register_schema",
     "request_of",
@@ -51,7 +54,6 @@ SOURCES: dict[str, type[Any]] = {
     "wheel": WheelSource,
     "synthetic": SyntheticSource,
 }
-WORKLOADS = ("single",)
 _MISSING = "???"  # OmegaConf's mark
 
 T = TypeVar("T")
@@ -95,13 +97,19 @@ class LimitsRequest:
 class Request:
     """One cell to run, and how to run it.
 
-    `codec`, `model`, `workload`, `granularity`, `dedup`, `measure` and `evaluation` make up the cell; the
-    rest says where results go and what a run may take, and is no part of the cell's identity.
+    `system`, `model`, `members`, `workload`, `granularity`, `dedup`, `measure` and `evaluation` make up the
+    cell; the rest says where results go and what a run may take, and is no part of the cell's identity.
+
+    Attributes:
+        system: what `codec=` names: a codec by itself, or a system.
+        model: what `model=` names; in a set its first member.
+        members: the other models of the workload.
     """
 
-    codec: Codec
+    system: System
     model: ModelRequest
-    workload: str
+    members: tuple[ModelRequest, ...]
+    workload: WorkloadPlan
     granularity: Granularity
     dedup: bool
     measure: MeasurePlan
@@ -111,20 +119,25 @@ class Request:
     force: bool
     dry_run: bool
 
-    def cell(self, name: str, revision: str) -> dict[str, Any]:
+    @property
+    def keeps_once(self) -> bool:
+        """Whether units with equal content are kept once: what the system demands, else what was asked."""
+        return self.dedup if self.system.dedup is None else self.system.dedup
+
+    def cell(self, names: Sequence[str], revision: str) -> dict[str, Any]:
         """Return the cell in plain values: its canonical JSON is its identity.
 
         Args:
-            name: what the model is called.
-            revision: identity of the model's content.
+            names: what the models are called that `open_members` returns.
+            revision: identity of their content: `workload.revision_of`.
         """
         cell = {
-            "codec": {"name": self.codec.name, "version": self.codec.version, **self.codec.config()},
-            "model": {"name": name, "revision": revision, "dtype": self.model.dtype},
-            "workload": {"kind": self.workload},
+            "codec": {"name": self.system.name, "version": self.system.version, **self.system.config()},
+            "model": {"name": names[0], "revision": revision, "dtype": self.model.dtype},
+            "workload": self.workload.settings(names[1:]),
             "granularity": asdict(self.granularity),
-            "dedup": self.dedup,
-            "measure": asdict(self.measure),
+            "dedup": self.keeps_once,
+            "measure": self.measure.settings(),
             "eval": self.evaluation.settings(),
         }
         return plain(cell, finite=True, where="cell")  # type: ignore[return-value]
@@ -154,13 +167,14 @@ def request_of(config: Mapping[str, Any]) -> Request:
         WeightCodecsError: the codec's own refusal (unknown name, bad option, extra not installed).
     """
     _require_complete(config)
-    codec = dict(config["codec"])
-    workload = config["workload"]["kind"]
-    if workload not in WORKLOADS:
-        raise BadRequestError(str(UnknownNameError("workload", str(workload), WORKLOADS)))
+    codec, settings = dict(config["codec"]), dict(config["workload"])
+    members = tuple(map(model_request, settings.pop("members", ())))
+    workload = _build(WorkloadPlan, settings, "workload")
+    standalone = get_codec(workload.standalone)
     return Request(
-        codec=get_codec(str(codec.pop("name", None)), **codec),
+        system=get_system_or_codec(str(codec.pop("name", None)), alone=standalone, **codec),
         model=model_request(config["model"]),
+        members=members,
         workload=workload,
         granularity=_build(Granularity, config["granularity"], "granularity"),
         dedup=config["dedup"],
@@ -187,10 +201,34 @@ def _require_complete(config: Mapping[str, Any], where: str = "") -> None:
             raise BadRequestError(f"the run has no option {key!r}; it has: {', '.join(_PARTS)}")
 
 
-def open_requested(request: Request) -> Model:
-    """Open the model that a request names, cast if it asks for another float format; raises `ModelError`."""
-    model = open_model(request.model.source)
-    return cast(model, request.model.dtype) if request.model.dtype else model
+def open_requested(request: ModelRequest) -> Model:
+    """Open a model, cast if another float format is asked for; raises `ModelError`."""
+    model = open_model(request.source)
+    return cast(model, request.dtype) if request.dtype else model
+
+
+def open_members(request: Request) -> list[Model]:
+    """Open all models of a request's workload, that of `model=` first.
+
+    In a family or hub, `model=` may name a folder of repositories, which are then the members; and a bundled
+    model brings its bundled relatives if no members are named. Members without a dtype of their own are cast
+    to that of `model=`.
+
+    Raises:
+        ModelError: one of them cannot be opened.
+    """
+    first, members = request.model, list(request.members)
+    if request.workload.is_set:
+        if found := repositories(first.source):
+            first, *others = [ModelRequest(source, first.dtype) for source in found]
+            members = [*others, *members]
+        elif not members:
+            members = [ModelRequest(source, None) for source in relatives(first.source)]
+    dtype = request.model.dtype
+    return [
+        open_requested(member if member.dtype or not dtype else ModelRequest(member.source, dtype))
+        for member in (first, *members)
+    ]
 
 
 def model_request(config: Mapping[str, Any]) -> ModelRequest:

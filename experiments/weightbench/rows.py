@@ -70,10 +70,24 @@ class Row:
 
 
 def title(cell: Plain) -> str:
-    """Return a cell in a few words: codec with its options, model, granularity."""
+    """Return a cell in a few words: codec with its options, what is stored, granularity."""
     codec, model = (cast("Plain", cell[part]) for part in ("codec", "model"))
     dtype = f" as {model['dtype']}" if model["dtype"] else ""
-    return f"{codec_title(codec)} on {model['name']}{dtype}, granularity {granularity_title(cell)}"
+    stored = f"{workload_title(cell)}{model['name']}{dtype}"
+    return f"{codec_title(codec)} on {stored}, granularity {granularity_title(cell)}"
+
+
+def workload_title(cell: Plain) -> str:
+    """Return what a cell stores beside its first model, to stand before that one's name; "" for nothing."""
+    workload = cast("Plain", cell["workload"])
+    members = len(cast("list[object]", workload.get("members", [])))
+    match workload["kind"]:
+        case "single":
+            return ""
+        case "pair":
+            return f"the pair with {workload.get('low', 'a low-precision version')} of "
+        case kind:
+            return f"a {kind} of {members + 1} models with "
 
 
 def granularity_title(cell: Plain) -> str:

@@ -16,7 +16,8 @@ from weightbench.canonical import identity
 from weightbench.measure import MeasurePlan
 from weightbench.models import HubSource, LocalSource, WheelSource, ZooSource
 from weightbench.request import BadRequestError, Request, register_schema, request_of
-from weightcodecs import MissingExtraError, WeightCodecsError, codec_class, get_codec, list_codecs
+from weightbench.systems import SYSTEMS, get_system_or_codec
+from weightcodecs import MissingExtraError, WeightCodecsError, codec_class, list_codecs
 
 CONF = Path(__file__).parents[2] / "conf"
 OPTIONS = sorted(f"{path.parent.name}={path.stem}" for path in CONF.glob("*/*.yaml"))
@@ -43,7 +44,7 @@ def request(*overrides: str) -> Request:
 @pytest.mark.parametrize("option", [option for option in OPTIONS if not option.startswith("experiment=")])
 def test_every_option_stands_for_a_request(option: str) -> None:
     made = request(option, *NEEDS.get(option, []))
-    assert made.cell("name", "revision")["codec"]["name"] == made.codec.name
+    assert made.cell(["m"], "r")["codec"]["name"] == made.system.name
 
 
 @pytest.mark.parametrize("path", sorted((CONF / "experiment").glob("*.yaml")), ids=lambda path: path.stem)
@@ -51,7 +52,7 @@ def test_every_cell_of_every_experiment_stands_for_a_request(path: Path) -> None
     params = OmegaConf.load(path).hydra.sweeper.params
     values = [[f"{key}={value}" for value in str(params[key]).split(",")] for key in params]
     points = itertools.product(*values)
-    cells = [request(f"experiment={path.stem}", *point).cell("m", "r") for point in points]
+    cells = [request(f"experiment={path.stem}", *point).cell(["m"], "r") for point in points]
     assert len({identity(cell) for cell in cells}) == len(cells) > 1
 
 
@@ -61,19 +62,19 @@ def test_the_readme_names_every_codec() -> None:
 
 
 def test_every_codec_has_a_configuration() -> None:
-    assert sorted(path.stem for path in (CONF / "codec").glob("*.yaml")) == OURS
+    assert sorted(path.stem for path in (CONF / "codec").glob("*.yaml")) == sorted([*OURS, *SYSTEMS])
 
 
-@pytest.mark.parametrize("name", OURS)
+@pytest.mark.parametrize("name", [*OURS, *SYSTEMS])
 def test_a_codecs_configuration_has_all_its_options_at_its_defaults(name: str) -> None:
-    made = request(f"codec={name}").codec
+    made = request(f"codec={name}").system
     assert set(composed(f"codec={name}")["codec"]) - {"name"} == set(made.config())
-    assert made == get_codec(name)
+    assert made == get_system_or_codec(name)
 
 
 def test_defaults_are_the_main_job() -> None:
     made = request()
-    assert (made.codec.name, made.model.source) == ("elf", ZooSource("llama"))
+    assert (made.system.name, made.model.source) == ("elf", ZooSource("llama"))
     assert made.granularity.kind == "tensor"
     assert made.evaluation.limit == 200
     assert made.measure == MeasurePlan(name="timing")
@@ -115,10 +116,10 @@ def test_wheels_are_pinned() -> None:
 
 
 def test_identity_does_not_depend_on_how_a_cell_was_asked_for() -> None:
-    plain = request("codec=elf").cell("m", "r")
-    assert request("codec=elf", "codec.level=1", "force=true", "limits.timeout_s=5").cell("m", "r") == plain
-    assert request("codec=elf", "codec.level=2").cell("m", "r") != plain
-    assert request("codec=elf", "model.dtype=float16").cell("m", "r") != plain
+    plain = request("codec=elf").cell(["m"], "r")
+    assert request("codec=elf", "codec.level=1", "force=true", "limits.timeout_s=5").cell(["m"], "r") == plain
+    assert request("codec=elf", "codec.level=2").cell(["m"], "r") != plain
+    assert request("codec=elf", "model.dtype=float16").cell(["m"], "r") != plain
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from matplotlib.ticker import MaxNLocator
 __all__ = ["draw_cell", "figure_of"]
 
 _TITLE_WIDTH = 130  # characters that fit the figure's width
+_NAME_WIDTH = 24
 _PARTS = (("payload", style.BLUE, ""), ("side", style.ORANGE, "//"), ("literals", style.GREEN, ".."),
           ("index", style.RED, "xx"))  # fmt: skip
 _OPERATIONS = (("encode", style.BLUE), ("decode", style.SKY), ("memcpy_fresh", style.GREY),
@@ -49,7 +50,11 @@ def figure_of(
     _sizes(axes[0, 0], result["sizes"])
     _speeds(axes[0, 1], result["speed"])
     _tensors(axes[1, 0], tensors)
-    _accuracy(axes[1, 1], result["evaluation"])
+    workload = result.get("workload") or {}
+    if models := workload.get("models"):
+        _models(axes[1, 1], models)
+    else:
+        _accuracy(axes[1, 1], result["evaluation"])
     return figure
 
 
@@ -106,6 +111,22 @@ def _tensors(axes: Axes, tensors: Sequence[Mapping[str, Any]]) -> None:
     axes.set_xscale("log")
     axes.set_xlabel("raw size of the unit, bytes")
     axes.set_ylabel("ratio (raw / stored)")
+
+
+def _models(axes: Axes, models: Sequence[Mapping[str, Any]]) -> None:
+    """Show how much each model of a set added, as a share of its own size; those with a base are hatched."""
+    axes.set_title("Stored bytes a model, as a share of its raw bytes")
+    for model in models:
+        share, name = 100 * model["added_bytes"] / model["raw_bytes"], model["name"][-_NAME_WIDTH:]
+        axes.barh([name], [share], color=style.SKY if model["base"] else style.BLUE, edgecolor="black",
+                  linewidth=0.5, hatch="//" if model["base"] else "")  # fmt: skip
+        axes.annotate(f" {share:.1f} %", (share, name), va="center", fontsize=8)
+    axes.axvline(100, color="black", linewidth=0.8)
+    axes.set_xlim(0, max(115, axes.get_xlim()[1]))
+    axes.set_xlabel("% (hatched: coded against a base)")
+    axes.tick_params(axis="y", labelsize=7)
+    axes.invert_yaxis()
+    axes.grid(axis="y", visible=False)
 
 
 def _accuracy(axes: Axes, evaluation: Mapping[str, Any]) -> None:
