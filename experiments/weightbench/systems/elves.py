@@ -21,6 +21,7 @@ The error bound is that of Elf, also where something lossless was chosen: which 
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
@@ -67,7 +68,9 @@ class Elves(System):
 
     def validate(self) -> None:
         """Check that the options go together, and those of the codecs."""
-        if self.variant == "paper" and self != Elves(variant="paper", level=self.level):
+        fixed = {field.name: field.default for field in dataclasses.fields(self)}
+        fixed |= {"variant": "paper", "level": self.level}
+        if self.variant == "paper" and self.config() != fixed:
             raise ConfigError(
                 "elves: variant=paper ends in zstd and has the bounds of the formats; it goes with no option "
                 "but level (entropy=auto, error_bound_absolute=null, widen_bfloat16=false, search=sampled)"

@@ -13,6 +13,8 @@ __all__ = ["SAMPLED", "promising", "repeats_pay", "sampled_bits", "smallest", "t
 
 SAMPLED = 1 << 17
 """Arrays of fewer values are coded with every candidate."""
+FIND_REPEATS = frozenset(("distance", "zstd"))
+"""Codecs that a sample shows too little of."""
 _RUNS, _LONGEST, _SPREAD = 32, 1 << 11, 1 << 16
 _CERTAIN = 1.1
 
@@ -43,17 +45,18 @@ def promising(
 ) -> Sequence[Codec]:
     """Return the candidates that can make the smallest blob, by a sample; all for small arrays.
 
-    One whose sample (see `sampled_bits`) is over a tenth larger than the smallest is left out. Distance
-    Encoding stays where `repeats_pay`.
+    One whose sample (see `sampled_bits`) is over a tenth larger than the smallest is left out; but those that
+    find repeats over longer distances than a sample shows stay where `repeats_pay`.
     """
     if values.size < SAMPLED or len(candidates) < 2:
         return candidates
     bits = sampled_bits(values, candidates, reference)
     best = min(bits)
+    finders = FIND_REPEATS if repeats_pay(values, best) else frozenset()
     return [
         codec
         for codec, need in zip(candidates, bits, strict=True)
-        if need <= _CERTAIN * best or (codec.name == "distance" and repeats_pay(values, best))
+        if need <= _CERTAIN * best or codec.name in finders
     ]
 
 
