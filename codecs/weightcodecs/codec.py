@@ -134,7 +134,9 @@ class Codec(ABC):
         encoded = self._encode(shaped, format, base, threads) if flat.size else None
         digest = None if base is None else _digest(base)
         if encoded is None or encoded.nbytes >= flat.nbytes:
-            return self._seal(_raw_payload(flat), format, values.shape, b"", digest, raw=True)
+            return self._seal(
+                BlobBuffer.copied(flat.view(np.uint8)), format, values.shape, b"", digest, raw=True
+            )
         return self._seal(encoded.payload, format, values.shape, encoded.parameters, digest, raw=False)
 
     def decode(
@@ -290,12 +292,6 @@ def new_array(info: BlobInfo) -> Array:
 def _flat(values: Array, format: FloatFormat) -> Array:
     # asarray with the table's dtype turns a foreign byte order round and copies only then.
     return np.ascontiguousarray(values, dtype=format.dtype).reshape(-1)
-
-
-def _raw_payload(flat: Array) -> BlobBuffer:
-    buffer = BlobBuffer(flat.nbytes)
-    buffer.array[...] = flat.view(np.uint8)
-    return buffer.finish(flat.nbytes)
 
 
 def _digest(flat: Array) -> bytes:
