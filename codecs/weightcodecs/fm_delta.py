@@ -12,9 +12,10 @@ order, a base of another size), ours stores the array as it is, copies it into o
 more than four dimensions are coded as one dimension; and bfloat16, which their program does not know and
 their paper reports, goes in as the 16-bit type.
 
-`variant="fast"` (default, ours): static codes per piece instead of an adaptive model, small deltas whole in
-one byte, and the delta's length given the base's exponent, which is most of what FM-Delta's symbol costs; see
-kernels.delta_tokens. Payload: size of every piece (u32 each) · pieces.
+`variant="fast"` (default, ours): static tables per piece instead of an adaptive model, small deltas whole in
+one token, and the delta's length given the base's exponent, which is most of what FM-Delta's symbol costs
+(kernels.delta_tokens). Payload: size of every piece (u32 each) · pieces. Version 1 of the codec dealt tokens
+to chunks (kernels.delta_chunks); it is read, and not written any more.
 """
 
 from __future__ import annotations
@@ -27,20 +28,20 @@ import numpy as np
 
 from .blob import BlobBuffer, BlobInfo
 from .codec import Array, DeltaCodec, Encoded, new_array
-from .entropy import METHODS
 from .errors import ConfigError, CorruptBlobError
 from .formats import FloatFormat
+from .kernels.delta_chunks import decode_chunks
 from .kernels.delta_decode import decode_deltas
-from .kernels.delta_encode import ROOM, encode_deltas
-from .kernels.delta_tokens import LANES, MAX_CONTEXTS, PIECE, STEP
+from .kernels.delta_encode import COUNTS, encode_deltas, scratch_bytes, scratch_words
+from .kernels.delta_tokens import LANES, MAX_CONTEXTS, MAX_LOG, PIECE, STEP
 from .kernels.range_coder import decode_fm_delta, encode_fm_delta
 from .threads import map_threads
 
 __all__ = ["FmDelta"]
 
-_FAST, _PAPER = 0, 1
+_CHUNKS, _PAPER, _FAST = range(3)  # the first is version 1's variant fast
 _TYPE_CODE = {"float32": 0, "float64": 1, "float16": 2, "bfloat16": 2}
-_MAX_TOP = {2: 3, 4: 2, 8: 1}
+_MAX_TOP = {2: 1, 4: 2, 8: 1}
 
 
 @dataclass(frozen=True)
@@ -51,21 +52,20 @@ class FmDelta(DeltaCodec):
         variant: "fast" (ours) or "paper" (the authors' stream, byte for byte).
         contexts: how many ranges of the base's exponent have codes of their own, 1 to 16; fewer are faster.
             Short arrays use fewer. Only with variant "fast".
-        entropy: how tokens are coded: "auto", "smallest", "huffman" or "ans". Only with variant "fast".
     """
 
     name: ClassVar[str] = "fm_delta"
+    version: ClassVar[int] = 2
     needs_shape: ClassVar[bool] = True
     variant: Literal["fast", "paper"] = "fast"
     contexts: int = 8
-    entropy: Literal["auto", "smallest", "huffman", "ans"] = "auto"
 
     def validate(self) -> None:
         """Check the number of contexts, and that the paper's variant has no options of ours."""
         if not 1 <= self.contexts <= MAX_CONTEXTS:
             raise ConfigError(f"fm_delta: contexts must be from 1 to {MAX_CONTEXTS}")
-        if self.variant == "paper" and (self.contexts, self.entropy) != (8, "auto"):
-            raise ConfigError("fm_delta: contexts and entropy belong to variant fast")
+        if self.variant == "paper" and self.contexts != 8:
+            raise ConfigError("fm_delta: contexts belong to variant fast")
 
     def unsupported(self, format: FloatFormat) -> str | None:
         """Only floats of 16, 32 and 64 bits have the order that the delta is taken in."""
@@ -80,16 +80,16 @@ class FmDelta(DeltaCodec):
         fine, base = _words(values.reshape(-1)), _words(reference)
         if self.variant == "paper":
             return _encode_paper(fine, base, values.shape, format)
-        return _encode_fast(fine, base, format, self.contexts, METHODS[self.entropy], threads)
+        return _encode_fast(fine, base, format, self.contexts, threads)
 
     def _decode(self, info: BlobInfo, reference: Array | None, out: Array | None, threads: int) -> Array:
         layout = info.parameters
-        if reference is None or info.format.name not in _TYPE_CODE or len(layout) != 1 or layout[0] > _PAPER:
+        if reference is None or info.format.name not in _TYPE_CODE or len(layout) != 1 or layout[0] > _FAST:
             raise CorruptBlobError("fm_delta: the parameters name no layout of ours")
         base = _words(reference)
         if layout[0] == _PAPER:
             return _decode_paper(info, base, out)
-        return _decode_fast(info, base, out, threads)
+        return _decode_fast(info, base, out, threads, layout[0] == _CHUNKS)
 
 
 def _dimensions(shape: tuple[int, ...]) -> tuple[int, int, int, int]:
@@ -119,40 +119,27 @@ def _decode_paper(info: BlobInfo, base: Array, out: Array | None) -> Array:
     return out
 
 
-def _encode_fast(
-    fine: Array, base: Array, format: FloatFormat, contexts: int, allowed: int, threads: int
-) -> Encoded:
+def _encode_fast(fine: Array, base: Array, format: FloatFormat, contexts: int, threads: int) -> Encoded:
     word, pieces = base.dtype.type, -(-base.size // PIECE)
-    bound = PIECE * (base.itemsize + 1) + ROOM
-    buffer = BlobBuffer(4 * pieces + base.size * (base.itemsize + 1) + pieces * ROOM)
+    piece = min(PIECE, base.size)
+    bound = PIECE * base.itemsize + 1
+    buffer = BlobBuffer(4 * pieces + base.nbytes + pieces)
     contexts, top = _model(base, contexts)
     mantissa, mask = _exponent(format, base)
     sizes = np.empty(pieces, np.int64)
     parts = _parts(pieces, threads)
 
     def work(part: tuple[int, int]) -> int:
-        piece = min(PIECE, base.size)
         scratch = (
-            *(np.empty((LANES, STEP), np.uint8) for _ in range(3)),
-            np.empty((LANES, STEP), base.dtype),
-            np.empty(contexts * (piece + LANES * LANES), np.uint8),
-            np.empty(piece, np.uint8),
+            np.empty(scratch_words(piece), np.uint16),
+            np.empty(scratch_words(piece), base.dtype),
+            np.empty(COUNTS, np.uint32),
+            np.empty(scratch_bytes(piece, base.itemsize), np.uint8),
         )
         at = 4 * pieces + part[0] * bound  # where it stands if all before it took the most they can
         return int(
             encode_deltas(
-                base,
-                fine,
-                mantissa,
-                mask,
-                word(top),
-                contexts,
-                allowed,
-                *part,
-                scratch,
-                buffer.array,
-                at,
-                sizes,
+                base, fine, mantissa, mask, word(top), contexts, *part, scratch, buffer.array, at, sizes
             )
         )
 
@@ -166,7 +153,7 @@ def _encode_fast(
     return Encoded(buffer.finish(end), bytes((_FAST,)))
 
 
-def _decode_fast(info: BlobInfo, base: Array, out: Array | None, threads: int) -> Array:
+def _decode_fast(info: BlobInfo, base: Array, out: Array | None, threads: int, chunks: bool) -> Array:
     stream = np.frombuffer(info.payload, np.uint8)
     pieces = -(-info.count // PIECE)
     if stream.size < 4 * pieces:
@@ -181,12 +168,22 @@ def _decode_fast(info: BlobInfo, base: Array, out: Array | None, threads: int) -
     if not target.flags.aligned:
         target = np.empty(info.count, base.dtype)
     mantissa, mask = _exponent(info.format, base)
+    entry = np.uint32 if base.itemsize == 2 else np.uint64
 
     def work(part: tuple[int, int]) -> int:
+        if chunks:
+            aside = (
+                np.empty((LANES, STEP), np.uint16),
+                np.empty((LANES, STEP), base.dtype),
+                np.empty(2 * min(PIECE, base.size), np.uint8),
+            )
+            return int(decode_chunks(stream, offsets, base, mantissa, mask, *part, aside, target))
         scratch = (
-            np.empty((LANES, STEP), np.uint8),
-            np.empty((LANES, STEP), base.dtype),
-            np.empty(2 * min(PIECE, base.size), np.uint8),
+            np.empty(LANES * STEP, np.uint16),
+            np.empty(LANES * STEP, entry),
+            np.empty(LANES * STEP, entry),
+            np.empty(STEP, base.dtype),
+            np.empty(MAX_CONTEXTS << MAX_LOG, entry),
         )
         return int(decode_deltas(stream, offsets, base, mantissa, mask, *part, scratch, target))
 

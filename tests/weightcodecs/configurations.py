@@ -40,7 +40,7 @@ CONFIGURATIONS: dict[str, list[dict[str, Any]]] = {
         {"factor": 40, "rounding": "truncate"},  # float64 alone
     ],
     "zipnn_official": [{}],
-    "fm_delta": [{}, {"contexts": 1, "entropy": "smallest"}, {"variant": "paper"}],
+    "fm_delta": [{}, {"contexts": 1}, {"variant": "paper"}],
     "int8": [{}],
     "int4": [{}],
     "nf4": [{}],

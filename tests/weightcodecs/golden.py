@@ -46,9 +46,17 @@ class Golden:
 
 
 def _rows(
-    codec: str, variant: str, formats: list[str], ours: bool, /, *, low: Low = "int8", **config: Any
+    codec: str,
+    variant: str,
+    formats: list[str],
+    ours: bool,
+    /,
+    *,
+    low: Low = "int8",
+    version: int = 1,
+    **config: Any,
 ) -> list[Golden]:
-    return [Golden(codec, variant, get_format(name), 1, ours, config, low) for name in formats]
+    return [Golden(codec, variant, get_format(name), version, ours, config, low) for name in formats]
 
 
 ELF = ["float16", "float32", "float64"]
@@ -95,10 +103,15 @@ GOLDEN = [
     *_rows("zipnn_lossy", "unit", ["float32", "float16"], True, factor=12, range_rule="unit"),
     *_rows("zipnn_lossy", "shipped", ["float32", "float16"], True, factor=12, range_rule="shipped"),
     *_rows("zipnn_lossy", "paper", ["float32", "float16"], True, factor=12, variant="paper", **AUTHORS),
-    *_rows("fm_delta", "contexts", ["float32", "bfloat16"], True, contexts=1, entropy="smallest"),
-    *_rows("fm_delta", "huffman", ["float32", "bfloat16"], True, entropy="huffman"),
-    *_rows("fm_delta", "ans", ["float32", "bfloat16"], True, entropy="ans"),
+    *_rows("fm_delta", "contexts", ["float32", "bfloat16"], True, contexts=1),  # what version 1 wrote
+    *_rows("fm_delta", "huffman", ["float32", "bfloat16"], True),
+    *_rows("fm_delta", "ans", ["float32", "bfloat16"], True),
     *_rows("fm_delta", "fast", ["float64", "float32", "float16", "bfloat16"], True),
+    *_rows("fm_delta", "contexts", ["float32", "bfloat16"], True, version=2, contexts=1),
+    *_rows("fm_delta", "fast", ["float64", "float32", "float16", "bfloat16"], True, version=2),
+    *_rows(
+        "fm_delta", "paper", ["float64", "float32", "float16", "bfloat16"], True, version=2, variant="paper"
+    ),
     *_rows("fm_delta", "paper", ["float64", "float32", "float16", "bfloat16"], True, variant="paper"),
     *_rows("distance", "fast", ["float32", "float16", "uint8", "int64"], True),
     *_rows("distance", "paper", ["float32", "float64", "int64"], True, variant="paper"),

@@ -15,7 +15,14 @@ from numpy.typing import NDArray
 
 import weightcodecs
 from weightcodecs import FORMATS, ConfigError, get_codec
-from weightcodecs.kernels.delta_tokens import PIECE, ordered_reference, patterns_of, tokens_of
+from weightcodecs.kernels.delta_tokens import (
+    PIECE,
+    changes_of,
+    ordered_reference,
+    patterns_of,
+    token_lengths,
+    tokens_of,
+)
 from weightcodecs.kernels.range_coder import encode_fm_delta
 
 Array = NDArray[Any]
@@ -135,24 +142,29 @@ def test_a_noisy_piece_is_raw_alone() -> None:
 @every_format
 def test_tokens_match_their_definition(format: weightcodecs.FloatFormat) -> None:
     word = format.bits_dtype.type
-    top = {2: 3, 4: 2, 8: 1}[format.nbytes]
+    top = {2: 1, 4: 2, 8: 1}[format.nbytes]
     half = 1 << (format.bits - 1)
     edges = np.array([0, 1, 2, 3, half - 1, half, 2 * half - 1], np.uint64).astype(format.bits_dtype)
     base = np.concatenate([bits(random_bits(format, 500, 1)), np.repeat(edges, edges.size)])
     fine = np.concatenate([bits(random_bits(format, 500, 2)), np.tile(edges, edges.size)])
-    token, length = np.empty(base.size, np.uint8), np.empty(base.size, np.uint8)
-    raw, back = np.empty_like(base), np.empty_like(base)
+    index = np.full(base.size, 0x300, np.uint16)
+    raw, back, change = np.empty_like(base), np.empty_like(base), np.empty_like(base)
     base.flags.writeable = fine.flags.writeable = False
-    tokens_of(base, fine, word(top), token, length, raw)
-    changes = ordered_reference(fine) - ordered_reference(base)
-    patterns_of(base, changes, back)
-    assert (back == fine).all()
+    tokens_of(base, fine, word(top), index, raw)
+    lengths = np.empty(256, np.int64)
+    assert token_lengths(top, format.bits, lengths) > (index & 0xFF).max()
     pairs = zip(ordered_reference(base).tolist(), ordered_reference(fine).tolist(), strict=True)
     for i, (expected, actual) in enumerate(pairs):
         a = abs(actual - expected)
         s = max(a.bit_length() - 1 - top, 0)
-        wanted = (2 * ((s << top) + (a >> s)) + (actual < expected), s, a & ((1 << s) - 1))
-        assert (token[i], length[i], raw[i]) == wanted
+        token = 2 * ((s << top) + (a >> s)) + (actual < expected)
+        assert (index[i], lengths[token], raw[i]) == (0x300 + token, s, a & ((1 << s) - 1))
+    entry = np.uint32 if format.bits == 16 else np.uint64
+    entries = ((index & 0xFF).astype(np.uint64) << np.uint64(16)).astype(entry)
+    changes_of(entries, raw.astype(entry), entry(top), change)
+    assert (change == ordered_reference(fine) - ordered_reference(base)).all()
+    patterns_of(base, change, back)
+    assert (back == fine).all()
 
 
 def test_order_of_the_map() -> None:

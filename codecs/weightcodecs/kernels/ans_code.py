@@ -38,6 +38,28 @@ def normalise(counts, size, frequencies):  # type: ignore[no-untyped-def]
         log2 of the sum (6 to 12: small planes get small tables) and the bits an ideal coder with these
         frequencies takes for the counted symbols.
     """
+    log = table_log(counts, size, MAX_TABLE_LOG)
+    return log, scale_counts(counts, size, log, frequencies)
+
+
+@kernel
+def table_log(counts, size, most):  # type: ignore[no-untyped-def]
+    """log2 of how many states suit ``size`` symbols with these counts: 6 to ``most``."""
+    present = 0
+    for symbol in range(256):
+        present += counts[symbol] > 0
+    log = np.int64(bit_length(np.uint64(size))) - 2
+    log = max(log, np.int64(bit_length(np.uint64(present))) + 1)
+    return min(max(log, MIN_TABLE_LOG), most)
+
+
+@kernel
+def scale_counts(counts, size, log, frequencies):  # type: ignore[no-untyped-def]
+    """``normalise`` to a given power of two, at least twice as many as symbols that occur: one at least.
+
+    Returns:
+        The bits an ideal coder with these frequencies takes for the counted symbols.
+    """
     symbols = np.empty(256, np.int64)
     present = 0
     for symbol in range(256):
@@ -45,9 +67,6 @@ def normalise(counts, size, frequencies):  # type: ignore[no-untyped-def]
         if counts[symbol] > 0:
             symbols[present] = symbol
             present += 1
-    log = np.int64(bit_length(np.uint64(size))) - 2
-    log = max(log, np.int64(bit_length(np.uint64(present))) + 1)
-    log = min(max(log, MIN_TABLE_LOG), MAX_TABLE_LOG)
     states = 1 << log
     left = states
     for rank in range(present):
@@ -74,7 +93,7 @@ def normalise(counts, size, frequencies):  # type: ignore[no-untyped-def]
     for rank in range(present):
         symbol = symbols[rank]
         bits += counts[symbol] * (log - np.log2(frequencies[symbol]))
-    return log, bits
+    return bits
 
 
 @kernel

@@ -82,7 +82,7 @@ def several_table(single):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _open(stream, start, end, log):  # type: ignore[no-untyped-def]
+def open_stream(stream, start, end, log):  # type: ignore[no-untyped-def]
     """Bit position (in all of ``stream``) after the first state, or -1; and that state."""
     first = np.uint64(stream[start])
     position = 8 * start + np.int64(trailing_zeros(first | np.uint64(256))) + 1
@@ -165,10 +165,10 @@ def decode_ans(stream, bounds, single, several, one_by_one, log, plane, at, size
     o0, o1, o2, o3 = at, at + quarter, at + 2 * quarter, at + 3 * quarter
     e0, e1, e2, e3 = o1, o2, o3, at + size
     z0, z1, z2, z3 = bounds[1], bounds[2], bounds[3], bounds[4]
-    t0, x0 = _open(stream, bounds[0], z0, log)
-    t1, x1 = _open(stream, z0, z1, log)
-    t2, x2 = _open(stream, z1, z2, log)
-    t3, x3 = _open(stream, z2, z3, log)
+    t0, x0 = open_stream(stream, bounds[0], z0, log)
+    t1, x1 = open_stream(stream, z0, z1, log)
+    t2, x2 = open_stream(stream, z1, z2, log)
+    t3, x3 = open_stream(stream, z2, z3, log)
     if t0 < 0 or t1 < 0 or t2 < 0 or t3 < 0:
         return False
     while True:

@@ -3,8 +3,8 @@
 Every stream starts in state 0 and codes its last symbol first. It grows downwards in memory, so the decoder
 reads it forwards, lowest bit first: zeros, a one bit, the final state (log2 of the table size bits), then
 what each symbol needs. A decoder that comes back to state 0 at the last bit has seen what was coded.
-Encoding tables: FSE (Collet); the side-by-side streams and the accumulator, whose highest one bit says how
-much is in it, are ours.
+Encoding tables: FSE (Collet); the side-by-side streams and the accumulator, which writes whole words over
+what is there already, are ours.
 """
 
 import numpy as np
@@ -13,13 +13,13 @@ from numba import njit
 from weightcodecs.kernels.ans_code import spread_symbols
 from weightcodecs.kernels.histogram import SEGMENTS
 from weightcodecs.kernels.jit import kernel
-from weightcodecs.kernels.unaligned import bit_length, copy_bytes, store64
+from weightcodecs.kernels.unaligned import address_of, bit_length, copy_bytes, store64
 
-_BATCH = 4  # symbols between two flushes: 4 x 12 bits, at most 7 left over and the marker
+_BATCH = 4  # symbols between two flushes: 4 x 12 bits
 _W1 = np.uint64(1)
+_W3 = np.uint64(3)
 _W7 = np.uint64(7)
 _W16 = np.uint64(16)
-_W63 = np.uint64(63)
 
 
 @kernel
@@ -46,19 +46,29 @@ def _encoding_tables(frequencies, log, bits_of, base_of, next_state):  # type: i
 
 
 @njit(inline="always")
-def _step(symbol, state, pending, bits_of, base_of, next_state):  # type: ignore[no-untyped-def]
+def _step(symbol, state, pending, at, bits_of, base_of, next_state):  # type: ignore[no-untyped-def]
     bits = (state + bits_of[symbol]) >> _W16
     pending = (pending << bits) | (state & ((_W1 << bits) - _W1))
-    return np.uint64(next_state[(state >> bits) + base_of[symbol]]), pending
+    return np.uint64(next_state[(state >> bits) + base_of[symbol]]), pending, at - bits
 
 
 @njit(inline="always")
-def _flush(pending, scratch, at):  # type: ignore[no-untyped-def]
-    """Write the whole bytes below the marker to where ``at`` ends; what stays pending, and the new end."""
-    filled = bit_length(pending) - _W1
-    store64(scratch, at - 8, pending << ((np.uint64(0) - filled) & _W63))
-    left = _W1 << (filled & _W7)
-    return (pending & (left - _W1)) | left, at - np.int64(filled >> np.uint64(3))
+def flush_bits(pending, target, at):  # type: ignore[no-untyped-def]
+    """Write what was put below bit ``at`` of ``target``, an address, at most 57 bits since the last time.
+
+    ``pending`` has the stream's bits from ``at`` on: those that are in memory already are written again.
+    """
+    store64(target, np.int64(at >> _W3), pending << (at & _W7))
+
+
+@njit(inline="always")
+def close_stream(state, pending, log, target, at):  # type: ignore[no-untyped-def]
+    """Put the state and the one bit below it, zeros to a whole byte; the byte where the stream starts."""
+    index = state & ((_W1 << np.uint64(log)) - _W1)
+    pending = (pending << np.uint64(log + 1)) | (index << _W1) | _W1
+    at -= np.uint64(log + 1)
+    flush_bits(pending, target, at)
+    return np.int64(at >> _W3)
 
 
 @kernel
@@ -82,52 +92,43 @@ def encode_ans(plane, start, size, frequencies, log, stream, at, room, sizes):  
     quarter = size // SEGMENTS
     reach = (quarter + SEGMENTS) * log // 8 + 24
     scratch = np.empty(SEGMENTS * reach, np.uint8)
+    starts = np.empty(SEGMENTS, np.int64)
+    target = address_of(scratch)
+    end = reach - 8  # of the first stream; the first words that are written go beyond the ends
     x0 = x1 = x2 = x3 = np.uint64(1 << log)
-    b0 = b1 = b2 = b3 = _W1
-    o0, o1, o2, o3 = reach, 2 * reach, 3 * reach, 4 * reach
+    b0 = b1 = b2 = b3 = np.uint64(0)
+    o0, o1 = np.uint64(8 * end), np.uint64(8 * (end + reach))
+    o2, o3 = np.uint64(8 * (end + 2 * reach)), np.uint64(8 * (end + 3 * reach))
     # The last quarter's extra symbols, then all four streams side by side.
     for back in range(size - SEGMENTS * quarter):
-        x3, b3 = _step(plane[start + size - 1 - back], x3, b3, bits_of, base_of, next_state)
-    b3, o3 = _flush(b3, scratch, o3)
+        x3, b3, o3 = _step(plane[start + size - 1 - back], x3, b3, o3, bits_of, base_of, next_state)
+    flush_bits(b3, target, o3)
     rounds = quarter // _BATCH
     for round_ in range(rounds):
         for back in range(1, _BATCH + 1):
             i0 = start + quarter - _BATCH * round_ - back
-            x0, b0 = _step(plane[np.uint64(i0)], x0, b0, bits_of, base_of, next_state)
-            x1, b1 = _step(plane[np.uint64(i0 + quarter)], x1, b1, bits_of, base_of, next_state)
-            x2, b2 = _step(plane[np.uint64(i0 + 2 * quarter)], x2, b2, bits_of, base_of, next_state)
-            x3, b3 = _step(plane[np.uint64(i0 + 3 * quarter)], x3, b3, bits_of, base_of, next_state)
-        b0, o0 = _flush(b0, scratch, o0)
-        b1, o1 = _flush(b1, scratch, o1)
-        b2, o2 = _flush(b2, scratch, o2)
-        b3, o3 = _flush(b3, scratch, o3)
+            x0, b0, o0 = _step(plane[np.uint64(i0)], x0, b0, o0, bits_of, base_of, next_state)
+            x1, b1, o1 = _step(plane[np.uint64(i0 + quarter)], x1, b1, o1, bits_of, base_of, next_state)
+            x2, b2, o2 = _step(plane[np.uint64(i0 + 2 * quarter)], x2, b2, o2, bits_of, base_of, next_state)
+            x3, b3, o3 = _step(plane[np.uint64(i0 + 3 * quarter)], x3, b3, o3, bits_of, base_of, next_state)
+        flush_bits(b0, target, o0)
+        flush_bits(b1, target, o1)
+        flush_bits(b2, target, o2)
+        flush_bits(b3, target, o3)
     for left in range(quarter - _BATCH * rounds - 1, -1, -1):
-        x0, b0 = _step(plane[start + left], x0, b0, bits_of, base_of, next_state)
-        x1, b1 = _step(plane[start + left + quarter], x1, b1, bits_of, base_of, next_state)
-        x2, b2 = _step(plane[start + left + 2 * quarter], x2, b2, bits_of, base_of, next_state)
-        x3, b3 = _step(plane[start + left + 3 * quarter], x3, b3, bits_of, base_of, next_state)
-    o0 = _close(x0, b0, log, scratch, o0)
-    o1 = _close(x1, b1, log, scratch, o1)
-    o2 = _close(x2, b2, log, scratch, o2)
-    o3 = _close(x3, b3, log, scratch, o3)
-    sizes[0] = reach - o0
-    sizes[1] = 2 * reach - o1
-    sizes[2] = 3 * reach - o2
-    sizes[3] = 4 * reach - o3
+        x0, b0, o0 = _step(plane[start + left], x0, b0, o0, bits_of, base_of, next_state)
+        x1, b1, o1 = _step(plane[start + left + quarter], x1, b1, o1, bits_of, base_of, next_state)
+        x2, b2, o2 = _step(plane[start + left + 2 * quarter], x2, b2, o2, bits_of, base_of, next_state)
+        x3, b3, o3 = _step(plane[start + left + 3 * quarter], x3, b3, o3, bits_of, base_of, next_state)
+    starts[0] = close_stream(x0, b0, log, target, o0)
+    starts[1] = close_stream(x1, b1, log, target, o1)
+    starts[2] = close_stream(x2, b2, log, target, o2)
+    starts[3] = close_stream(x3, b3, log, target, o3)
+    for segment in range(SEGMENTS):
+        sizes[segment] = end + segment * reach - starts[segment]
     total = sizes[0] + sizes[1] + sizes[2] + sizes[3]
     if total <= room:
         for segment in range(SEGMENTS):
-            copy_bytes(stream, at, scratch, (segment + 1) * reach - sizes[segment], sizes[segment])
+            copy_bytes(stream, at, scratch, starts[segment], sizes[segment])
             at += sizes[segment]
     return total
-
-
-@kernel
-def _close(state, pending, log, scratch, at):  # type: ignore[no-untyped-def]
-    """Append the state and the one bit below it, then zeros to a whole byte; where the stream starts."""
-    pending, at = _flush(pending, scratch, at)
-    index = state & (np.uint64(1 << log) - _W1)
-    pending = (pending << np.uint64(log + 1)) | (index << _W1) | _W1
-    padding = (np.uint64(1) - bit_length(pending)) & _W7
-    pending, at = _flush(pending << padding, scratch, at)
-    return at

@@ -2,20 +2,24 @@
 
 The delta is FM-Delta's (Ning et al., NeurIPS 2024): both patterns mapped to unsigned integers in the order of
 the floats, subtracted. What is ours: a token holds sign, bit length and the `top` bits after the leading one,
-so small deltas need no raw bits; and tokens are dealt to contexts by the base's exponent, because at equal
-change of the weight the delta's length is the mantissa's width less that exponent. Every context of a piece
-is one chunk of the byte entropy coder (kernels.plane_chunk).
+so small deltas need no raw bits; and a token is coded given the base's exponent (its context), because at
+equal change of the weight the delta's length is the mantissa's width less that exponent.
 
 For |d| = a of L bits: s = max(L − 1 − top, 0), token = 2·(s·2^top + (a >> s)) + (d < 0), raw bits a mod 2^s.
 
-A piece of up to PIECE elements is four lanes, its quarters (the last takes what is left over); lanes advance
-side by side, which keeps four chains of dependent loads in flight. Layout of a piece (little-endian)::
+Tokens are coded by tANS (ans_code): one state goes through the tables of all contexts, which have as many
+states each, and an element's raw bits stand behind the bits of its state, so that one load of eight bytes
+decodes an element, or two of 16 bits. A piece of up to PIECE elements is four lanes, its quarters, rounded
+down to an even number, each with a stream of its own; the last takes what is left over. Layout of a piece
+(little-endian)::
 
-    method u8     0: the words as they are, 1: coded
-    top u8 · contexts u8 · lowest exponent u16 · bytes of the raw bits u32
-    for every context: elements in each of the four lanes (u24 each), bytes of its chunk (u24)
-    raw bits      lowest bit first; the lanes in turn, element by element, what is left over at the end
-    chunks        in the order of the contexts; a context without elements has none
+    method u8     0: the words as they are, 1: coded, 2: the base, and nothing follows
+    top u8 · log2 of a table's states u8 · contexts u8
+    contexts that occur u16, a bit each · lowest exponent u16
+    frequencies   of each context that occurs (ans_code.write_frequencies)
+    sizes         of the first three streams (u24 each)
+    streams       as ans_encode's: zeros to a one bit, the state, for each element state bits, raw bits
+    eight zero bytes
 """
 
 from __future__ import annotations
@@ -39,25 +43,36 @@ from .own_width import (
 )
 
 __all__ = [
-    "CONTEXT_HEAD",
     "HEAD",
     "LANES",
     "MAX_CONTEXTS",
+    "MAX_LOG",
+    "PADDING",
     "PIECE",
+    "SIZE_BYTES",
     "STEP",
+    "TOKENS",
+    "TOKENS_NARROW",
+    "TOKEN_AT",
+    "changes_of",
     "contexts_of",
     "ordered_reference",
     "patterns_of",
-    "token_values",
+    "token_lengths",
     "tokens_of",
 ]
 
 PIECE = 1 << 18
 LANES = 4
+TOKENS = 256
+TOKENS_NARROW = 64  # with words of 16 bits, whose table entries have 32
+TOKEN_AT = 16
 MAX_CONTEXTS = 16
+MAX_LOG = 10
 STEP = 1024
-HEAD = 9
-CONTEXT_HEAD = 3 * (LANES + 1)
+HEAD = 8
+SIZE_BYTES = 3
+PADDING = 8
 
 
 def ordered_reference(patterns: NDArray[Any]) -> NDArray[Any]:
@@ -67,15 +82,18 @@ def ordered_reference(patterns: NDArray[Any]) -> NDArray[Any]:
     return ordered
 
 
+_WORD = np.uint64(0xFFFF_FFFF)
+
 # Vector loops: slices from their first element, and arithmetic in the words' own width.
 
 
 @kernel
-def contexts_of(words, mantissa, mask, low, last, context):  # type: ignore[no-untyped-def]
-    """The base's exponent less `low`, clamped to 0 … last."""
+def contexts_of(words, mantissa, mask, low, last, shift, context):  # type: ignore[no-untyped-def]
+    """The base's exponent less `low`, clamped to 0 … last, times 2**shift (uint16)."""
     for i in range(context.size):
         exponent = both(shift_right(words[i], mantissa), mask)
-        context[i] = np.uint8(smaller(subtract(exponent, smaller(exponent, low)), last))
+        place = smaller(subtract(exponent, smaller(exponent, low)), last)
+        context[i] = np.uint16(shift_left(np.uint16(place), shift))
 
 
 @kernel
@@ -85,8 +103,8 @@ def _ordered(pattern, high, rest, last):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def tokens_of(base, fine, top, token, bits, raw):  # type: ignore[no-untyped-def]
-    """The token of every delta, and its raw bits: how many, and their value."""
+def tokens_of(base, fine, top, index, raw):  # type: ignore[no-untyped-def]
+    """Add every delta's token to `index`, and write its raw bits."""
     word = base.dtype.type
     width = 8 * base.itemsize
     one, zero = word(1), word(0)
@@ -94,7 +112,7 @@ def tokens_of(base, fine, top, token, bits, raw):  # type: ignore[no-untyped-def
     rest = word((1 << (width - 1)) - 1)
     last = word(width - 1)
     most = word(width - 1 - top)
-    for i in range(token.size):
+    for i in range(index.size):
         expected = _ordered(base[i], high, rest, last)
         actual = _ordered(fine[i], high, rest, last)
         change = subtract(actual, expected)
@@ -102,8 +120,8 @@ def tokens_of(base, fine, top, token, bits, raw):  # type: ignore[no-untyped-def
         a = subtract(zero, change) if actual < expected else change
         s = subtract(most, smaller(leading_zeros(a), most))
         kept = shift_right(a, s)
-        token[i] = np.uint8(either(shift_left(add(shift_left(s, top), kept), one), below))
-        bits[i] = np.uint8(s)
+        token = either(shift_left(add(shift_left(s, top), kept), one), below)
+        index[i] = either(index[i], np.uint16(token))
         raw[i] = except_or(a, shift_left(kept, s))
 
 
@@ -123,13 +141,26 @@ def patterns_of(base, change, fine):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def token_values(top, width, values, lengths):  # type: ignore[no-untyped-def]
-    """What each token stands for, without its raw bits, and how many of those there are."""
+def changes_of(entries, seen, top, change):  # type: ignore[no-untyped-def]
+    """The signed changes that decoding-table entries (see delta_decode) and the bits met with them say."""
+    word = entries.dtype.type
+    mask = word(TOKENS_NARROW - 1 if np.uint64(word(-1)) == _WORD else TOKENS - 1)
+    zero, one, byte, place = word(0), word(1), word(255), word(TOKEN_AT)
+    for i in range(change.size):
+        token = both(shift_right(entries[i], place), mask)
+        number = shift_right(token, one)
+        scale = shift_right(number, top)
+        s = subtract(scale, smaller(scale, one))
+        raw = shift_right(seen[i], both(entries[i], byte))
+        raw = both(raw, subtract(shift_left(one, s), one))
+        a = either(shift_left(subtract(number, shift_left(s, top)), s), raw)
+        sign = subtract(zero, both(token, one))
+        change[i] = change.dtype.type(subtract(except_or(a, sign), sign))
+
+
+@kernel
+def token_lengths(top, width, lengths):  # type: ignore[no-untyped-def]
+    """How many raw bits follow each token; return the number of tokens."""
     for token in range(256):
-        index = token >> 1
-        s = max((index >> top) - 1, 0)
-        kept = index - (s << top)
-        if s > width - 1 - top:  # no encoder writes such a token
-            s, kept = 0, 0
-        values[token] = np.uint64(kept) << np.uint64(s)
-        lengths[token] = s
+        lengths[token] = max((token >> 1 >> top) - 1, 0)
+    return 2 * (((width - 1 - top) << top) + (2 << top))
