@@ -58,6 +58,14 @@ def test_the_zoo_without_its_base_has_a_surrogate() -> None:
     assert depth_is_one(lineage)
 
 
+def test_the_zoo_by_its_bits_alone() -> None:
+    models = [open_model(ZooSource(name)) for name in zoo.names()]
+    lineage = infer(models, declared=False)
+    # Not the true base: the others are as far from its least fine-tune as from itself, or nearer by shared text.
+    assert {p.base for p in lineage.values() if p.base} == {"llama_kjv_1e-6"}
+    assert {p.how for name, p in lineage.items() if name != "llama_kjv_1e-6"} == {"distance"}
+
+
 def test_casts_of_one_model_are_not_coded_against_each_other() -> None:
     llama = open_model(LocalSource(str(zoo.directory("llama")), name="llama"))
     half = open_model(LocalSource(str(zoo.directory("llama_kjv_1e-5")), name="half"))
