@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
@@ -16,10 +16,10 @@ from weightbench.archive.hashing import FileDigests
 from weightbench.dedup import content_key
 from weightbench.granularity import Granularity, Piece, Unit, units
 from weightbench.lineage import Span
-from weightbench.models.model import Array, Model
+from weightbench.models.model import Model
 from weightbench.systems import Coder
-from weightcodecs import Blob, Codec, get_format
-from weightcodecs.blob import byte_view, parse_description
+from weightcodecs import Codec, get_format
+from weightcodecs.blob import parse_description
 from weightcodecs.errors import ConfigError
 from weightcodecs.identity import Identity
 
@@ -27,14 +27,15 @@ from .added import Added
 from .base_objects import AGAINST, Base, BaseObjects
 from .errors import DepotError
 from .folder import Folder
-from .ingest import Ingest
+from .ingest import Ingest, same_bytes
+from .jobs import Job, Kept
 from .manifest import Manifest, ManifestFile, ManifestUnit, write_manifest
-from .objects import ObjectId, ObjectSpan, Part
+from .objects import ObjectSpan, Part
 from .pack_writing import NewPacks
 from .pipeline import Budget, in_order
 from .repeated_files import RepeatedFile, repeated_files, taken_over, worth_hashing
 
-__all__ = ["IN_DEPOT", "Progress", "Settings", "add_model"]
+__all__ = ["IN_DEPOT", "Adding", "Progress", "Settings", "add_model", "put_manifests"]
 
 IN_DEPOT = "(in the depot)"
 """What `UnitRecord.repeats` says of a unit that another model has."""
@@ -57,28 +58,6 @@ class Settings:
     overlap: bool
 
 
-@dataclass(slots=True)
-class Job:
-    """A unit that has been read and looked up, and then coded."""
-
-    unit: Unit
-    key: bytes
-    share: int
-    array: Array | None
-    side: bytes | None
-    coder: Coder
-    refused: str | None
-    repeats: int | None = None
-    found: ObjectId | None = None
-    same_side: bool = False
-    reference: Array | None = None
-    spans: tuple[ObjectSpan, ...] = ()
-    base_tensors: tuple[str, ...] = ()
-    threads: int = 1
-    blob: Blob | None = None
-    seconds: float = 0.0
-
-
 def add_model(
     folder: Folder,
     model: Model,
@@ -92,61 +71,71 @@ def add_model(
     """Add a model; see `Depot.add`. The caller is the one writer and has pruned the folder."""
     begun = time.perf_counter()
     with NewPacks(folder) as packs:
-        adding = Adding(folder, packs, model, coder, granularity, base, settings)
+        ingest = Ingest(folder, packs, settings.dedup)
+        adding = Adding(folder, ingest, model, coder, granularity, base, settings)
         done = adding.begin()
         total = sum(info.nbytes for info in model.tensors.values())
         budget = Budget(settings.memory_bytes)
-        jobs = in_order(
-            adding.jobs(budget), adding.encode, settings.threads, budget, overlap=settings.overlap
-        )
+        jobs = in_order(adding.jobs(budget), Job.encode, settings.threads, budget, overlap=settings.overlap)
         with closing(jobs):
             for job in jobs:
                 record = adding.write(job)
                 budget.give_back(job.share)
-                done += job.unit.nbytes
+                done += job.kept.unit.nbytes
                 if on_unit:
                     on_unit(record)
                 if progress:
                     progress(done, total)
         manifest = adding.finish()
-    # The packs are complete; with the manifest the model is there, all of it at once.
-    path = folder.manifest_path(model.name)
-    try:
-        with atomic_file(path) as out:
-            write_manifest(out, manifest)
-    except BaseException:
-        if not path.exists():
-            packs.discard()
-        raise
+    (manifest_bytes,) = put_manifests(folder, [manifest], packs)
     folder.refresh()
-    return adding.told(packs.nbytes + path.stat().st_size, time.perf_counter() - begun)
+    return adding.told(packs.nbytes + manifest_bytes, time.perf_counter() - begun)
+
+
+def put_manifests(folder: Folder, manifests: Sequence[Manifest], packs: NewPacks) -> list[int]:
+    """Write the manifests of models whose packs are complete, and with them add these; return their sizes."""
+    paths = [folder.manifest_path(manifest.name) for manifest in manifests]
+    try:
+        for path, manifest in zip(paths, manifests, strict=True):
+            with atomic_file(path) as out:
+                write_manifest(out, manifest)
+    except BaseException:
+        for path in paths:
+            path.unlink(missing_ok=True)
+        packs.discard()
+        raise
+    return [path.stat().st_size for path in paths]
 
 
 class Adding:
-    """The state of one `add_model`. What `jobs` uses belongs to the reading thread until it has ended."""
+    """A model that is being added. `jobs` runs in the reading thread, everything else in the caller's.
+
+    Attributes:
+        model: the model.
+    """
 
     def __init__(
         self,
         folder: Folder,
-        packs: NewPacks,
+        ingest: Ingest,
         model: Model,
         coder: Coder,
         granularity: Granularity,
         base: Base | None,
         settings: Settings,
     ) -> None:
-        self._folder, self._model, self._coder, self._granularity = folder, model, coder, granularity
+        self.model = model
+        self._folder, self._coder, self._granularity = folder, coder, granularity
         self._settings, self._dedup = settings, settings.dedup
         if coder.needs_reference and base is None:
             raise ConfigError(f"{coder.name} codes against a base; give one")
         if base is not None and isinstance(coder, Codec) and not coder.needs_reference:
             raise ConfigError(f"{coder.name} takes no base")
         self._base = None if base is None else BaseObjects(folder, base)
-        self._ingest = Ingest(folder, packs, settings.dedup)
+        self._ingest = ingest
         self._refused = refused_formats(model, coder)
         self._repeated: list[RepeatedFile] = []
         self._digests = FileDigests(model, {})
-        self._seen: dict[bytes, list[tuple[Unit, int]]] = {}
         self._units: list[ManifestUnit] = []
         self._told: list[UnitRecord] = []
         self._read: set[tuple[Model, str]] = set()
@@ -155,39 +144,39 @@ class Adding:
     def begin(self) -> int:
         """Look for whole files that are there already; return the bytes of their tensors."""
         with self._ingest.timed("hash"):
-            known = dict(self._model.known_sha256())
+            known = dict(self.model.known_sha256())
             if self._dedup:
-                known |= worth_hashing(self._folder, self._model, known)
-                self._repeated = repeated_files(self._folder, self._model, known)
-            self._digests = FileDigests(self._model, known)
-        return sum(self._model.tensors[name].nbytes for name in self._taken_tensors())
+                known |= worth_hashing(self._folder, self.model, known)
+                self._repeated = repeated_files(self._folder, self.model, known)
+            self._digests = FileDigests(self.model, known)
+        return sum(self.model.tensors[name].nbytes for name in self.taken_tensors())
 
-    def jobs(self, budget: Budget) -> Iterator[Job]:
-        """Read the units one after the other, and look whether they are there already."""
-        taken = self._taken_tensors()
-        only = self._model.tensors.keys() - taken if taken else None
-        for number, unit in enumerate(units(self._model, self._granularity, only)):
+    def taken_tensors(self) -> frozenset[str]:
+        """Return the tensors of files that are there already."""
+        return frozenset(e.tensor for again in self._repeated for e in again.file.extents if e.tensor)
+
+    def jobs(self, budget: Budget, without: frozenset[str] = frozenset()) -> Iterator[Job]:
+        """Read the units one after the other, and look whether they are there already.
+
+        Tensors in `without` are left out.
+        """
+        without |= self.taken_tensors()
+        only = self.model.tensors.keys() - without if without else None
+        for unit in units(self.model, self._granularity, only):
             wanted = self._offered(unit)
             share = budget.take(IN_FLIGHT * unit.nbytes + (unit.nbytes if wanted else 0))
-            yield self._job(number, unit, share, wanted)
-
-    def encode(self, job: Job) -> Job:
-        """Code a unit; nothing but the job is touched."""
-        if job.array is not None:
-            begun = time.perf_counter()
-            job.blob = job.coder.encode(job.array, reference=job.reference, threads=job.threads)
-            job.seconds = time.perf_counter() - begun
-        return job
+            yield self._job(unit, share, wanted)
 
     def write(self, job: Job) -> UnitRecord:
         """Store a coded unit, or the reference to the one that is there."""
-        unit, ingest = job.unit, self._ingest
+        unit, ingest = job.kept.unit, self._ingest
         repeats, nbytes, against = None, 0, False
         name = job.coder.name
         if job.repeats is not None:
-            earlier = self._units[job.repeats]
-            id, repeats = earlier.object, self._told[job.repeats].key
-            name, against = self._told[job.repeats].codec, self._told[job.repeats].against_base
+            same, told = job.repeats.own, job.repeats.told
+            assert same is not None  # jobs are written in their order
+            assert told is not None
+            id, repeats, name, against = same.object, told.key, told.codec, told.against_base
         elif job.found is not None:
             id, repeats = job.found, IN_DEPOT
             against = bool(self._folder.find(id)[1].spans)
@@ -196,9 +185,7 @@ class Adding:
             info = parse_description(job.blob)
             name, against = info.codec, info.reference is not None
             if against and not job.spans:
-                raise DepotError(
-                    f"{job.coder.name} coded {unit.key!r} against something that it was not given"
-                )
+                raise DepotError(f"{job.coder.name} coded {unit.key!r} against what it was not given")
             exact = self._is_exact(unit.format)
             ingest.spent["encode"] += job.seconds
             id, nbytes = ingest.add_blob(job.key, job.blob, exact, job.spans if against else ())
@@ -207,31 +194,39 @@ class Adding:
         if job.side is not None:
             if job.same_side:
                 assert job.repeats is not None
-                side = self._units[job.repeats].side
+                assert job.repeats.own is not None
+                side = job.repeats.own.side
             else:
                 side, side_bytes = ingest.add_side(job.side)
-        self._units.append(ManifestUnit(unit.format, id, Part.WHOLE, side, unit.count, _placed(unit.pieces)))
-        self._told.append(
-            UnitRecord(
-                unit.key,
-                unit.format,
-                unit.nbytes,
-                nbytes + side_bytes,
-                side_bytes,
-                job.seconds,
-                name,
-                job.refused,
-                repeats,
-                against,
-            )
+        job.kept.own = ManifestUnit(unit.format, id, Part.WHOLE, side, unit.count, _placed(unit.pieces))
+        job.kept.told = UnitRecord(
+            unit.key,
+            unit.format,
+            unit.nbytes,
+            nbytes + side_bytes,
+            side_bytes,
+            job.seconds,
+            name,
+            job.refused,
+            repeats,
+            against,
         )
-        job.array = job.reference = job.blob = None
-        self._give_back(job)
+        self.note(job.kept.own, job.kept.told)
+        job.blob = None
+        read = [(self.model, piece.tensor) for piece in unit.pieces]
+        if self._base is not None:
+            read += [(self._base.base.values.model, name) for name in job.base_tensors]
+        self.give_back(read, unit.nbytes)
         return self._told[-1]
 
-    def finish(self) -> Manifest:
-        """Store the literal bytes of the files, and return the manifest."""
-        model, ingest = self._model, self._ingest
+    def note(self, unit: ManifestUnit, told: UnitRecord) -> None:
+        """Take a unit into the manifest whose object is stored."""
+        self._units.append(unit)
+        self._told.append(told)
+
+    def finish(self, **about: Any) -> Manifest:
+        """Store the literal bytes of the files, and return the manifest; `about` says more of it."""
+        model, ingest = self.model, self._ingest
         with ingest.timed("hash"):
             digests = self._digests.finish()
         repeated = {r.file.name: r for r in self._repeated}
@@ -254,7 +249,7 @@ class Adding:
             own += more
         return Manifest(
             model.name,
-            self._about(),
+            {**self._about(), **about},
             bounds,
             model.tensors,
             model.ties,
@@ -263,12 +258,12 @@ class Adding:
         )
 
     def told(self, nbytes: int, seconds: float) -> Added:
-        """Return what became of the model, by which the depot grew by so many bytes."""
+        """Return what became of the model; the depot grew by `nbytes`."""
         ingest = self._ingest
         rest = nbytes - ingest.payload - ingest.side - ingest.literals
         return Added(
-            self._model.name,
-            self._model.nbytes,
+            self.model.name,
+            self.model.nbytes,
             Sizes(ingest.payload, ingest.side, ingest.literals, rest, nbytes),
             tuple(self._told),
             tuple(repeated.file.name for repeated in self._repeated),
@@ -289,7 +284,6 @@ class Adding:
 
     def _job(
         self,
-        number: int,
         unit: Unit,
         share: int,
         wanted: tuple[tuple[Span, ...], tuple[ObjectSpan, ...]] | None,
@@ -303,9 +297,9 @@ class Adding:
             with ingest.timed("hash"):
                 self._digests.feed(unit.pieces, array)
         coder, refused = self._coder_for(unit, wanted is not None)
-        job = Job(unit, key, share, array, side, coder, refused)
+        job = Job(Kept(unit), key, share, array, side, coder, refused)
         with ingest.timed("read"):
-            if self._dedup and self._is_there(job, number):
+            if self._dedup and self._is_there(job):
                 job.array = None
                 return job
             if wanted is not None and self._base is not None:
@@ -317,16 +311,16 @@ class Adding:
         job.threads = self._settings.threads if alone else 1
         return job
 
-    def _is_there(self, job: Job, number: int) -> bool:
+    def _is_there(self, job: Job) -> bool:
         assert job.array is not None
-        seen = self._seen.setdefault(job.key, [])
-        for earlier, place in seen:
-            if byte_view(_flat(earlier.array())) == byte_view(_flat(job.array)):
-                job.repeats = place
-                job.same_side = job.side is not None and job.side == earlier.references()
+        seen = self._ingest.seen.setdefault(job.key, [])
+        for earlier in seen:
+            if same_bytes(earlier.unit.array(), job.array):
+                job.repeats = earlier
+                job.same_side = job.side is not None and job.side == earlier.unit.references()
                 return True
         job.found = self._ingest.find(job.key, job.array)
-        seen.append((job.unit, number))
+        seen.append(job.kept)
         return job.found is not None
 
     def _coder_for(self, unit: Unit, has_base: bool) -> tuple[Coder, str | None]:
@@ -338,21 +332,16 @@ class Adding:
 
     # -- within ----------------------------------------------------------------------------------------------
 
-    def _taken_tensors(self) -> set[str]:
-        return {e.tensor for repeated in self._repeated for e in repeated.file.extents if e.tensor}
-
     def _is_exact(self, format: str) -> bool:
         return format in self._refused or self._bound(format).lossless
 
     def _bound(self, format: str) -> weightcodecs.ErrorBound:
         return self._coder.error_bound(get_format(format))
 
-    def _give_back(self, job: Job) -> None:
-        """Unmap what was read, now and then."""
-        self._read |= {(self._model, piece.tensor) for piece in job.unit.pieces}
-        if self._base is not None:
-            self._read |= {(self._base.base.values.model, name) for name in job.base_tensors}
-        self._read_bytes += job.unit.nbytes
+    def give_back(self, read: Iterable[tuple[Model, str]], nbytes: int) -> None:
+        """Take note of tensors that were read, `nbytes` of them; unmap what was read, now and then."""
+        self._read |= set(read)
+        self._read_bytes += nbytes
         if self._read_bytes >= DROP_BYTES:
             for model, name in self._read:
                 model.drop(name)
@@ -360,9 +349,9 @@ class Adding:
 
     def _about(self) -> dict[str, Any]:
         return {
-            "model": self._model.name,
-            "revision": self._model.revision(),
-            "base": self._model.base,
+            "model": self.model.name,
+            "revision": self.model.revision(),
+            "base": self.model.base,
             AGAINST: None if self._base is None else self._base.base.name,
             "codec": self._coder.name,
             "codec_version": self._coder.version,
@@ -370,10 +359,6 @@ class Adding:
             "granularity": dataclasses.asdict(self._granularity),
             "dedup": self._dedup,
         }
-
-
-def _flat(array: Array) -> Array:
-    return array.reshape(-1)
 
 
 def _placed(pieces: tuple[Piece, ...]) -> tuple[tuple[Piece, int], ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from weightbench.archive import ArchiveError, CorruptArchiveError, UnitRecord
@@ -12,7 +12,9 @@ from weightbench.archive.atomic import reported, sync_folder
 from weightbench.archive.stored_tensors import CACHE_BYTES
 from weightbench.granularity import Granularity
 from weightbench.models.model import Model
+from weightbench.pairing import PairOf
 from weightbench.systems import Coder
+from weightcodecs import PairCodec
 
 from .added import Added, DepotSizes
 from .adding import Progress, Settings, add_model
@@ -22,6 +24,7 @@ from .folder import MODELS, PACKS, Folder
 from .lock import writing
 from .manifest_reading import read_manifest
 from .objects import Kind
+from .pair_adding import add_pair
 from .pruning import prune
 from .stored_model import StoredModel, objects_of
 
@@ -124,13 +127,57 @@ class Depot:
             ConfigError: coder and base do not go together.
             ArchiveError: the disk is full, …; `errno` has the number. The depot is as it was.
         """
-        if threads < 1 or memory_bytes < 1:
-            raise DepotError("threads and memory_bytes must be positive")
-        settings = Settings(dedup, threads, memory_bytes, overlap)
+        settings = _settings(dedup, threads, memory_bytes, overlap)
         with writing(self.path):
             prune(self._folder)
             self._require_new(model.name)
             return add_model(self._folder, model, coder, granularity, base, settings, progress, on_unit)
+
+    def add_pair(
+        self,
+        high: Model,
+        low: Model,
+        pairs: Sequence[PairOf],
+        codec: PairCodec,
+        alone: Coder,
+        *,
+        dedup: bool,
+        threads: int = 1,
+        memory_bytes: int = MEMORY_BYTES,
+        overlap: bool = True,
+        progress: Progress | None = None,
+        on_unit: Callable[[UnitRecord], None] | None = None,
+    ) -> tuple[Added, Added]:
+        """Add a checkpoint and its low-precision version, tensor by tensor.
+
+        Each pair of tensors is one object, of which the low model reads the low part alone. A writer that is
+        killed between the two manifests leaves the high model alone, whole.
+
+        Args:
+            high: the checkpoint.
+            low: its low-precision version.
+            pairs: which tensors are coded together (`weightbench.pairing.pair_tensors`). If one of them is
+                in a file that is there already, the other is coded alone.
+            codec: codes the pairs.
+            alone: codes all other tensors.
+            dedup, threads, memory_bytes, overlap, progress, on_unit: see `add`.
+
+        Returns:
+            What became of `high` and of `low`. The bytes of pairs count for `high`; of the tensors of `low`
+            in a pair the record says that they repeat the one in `high`.
+
+        Raises:
+            ConfigError: the codec does not take these pairs.
+            DepotError, …: as `add` does.
+        """
+        settings = _settings(dedup, threads, memory_bytes, overlap)
+        if high.name == low.name:
+            raise DepotError(f"both models are called {high.name!r}; give them names of their own")
+        with writing(self.path):
+            prune(self._folder)
+            self._require_new(high.name)
+            self._require_new(low.name)
+            return add_pair(self._folder, high, low, pairs, codec, alone, settings, progress, on_unit)
 
     def open(self, name: str, *, threads: int = 1, cache_bytes: int = CACHE_BYTES) -> StoredModel:
         """Open a model; its manifest is checked wholly, no object is read.
@@ -231,6 +278,12 @@ class Depot:
     def _require_new(self, name: str) -> None:
         if self._folder.manifest_path(name).exists():
             raise DepotError(f"{self.path} has a model {name!r} already; delete it first", errno.EEXIST)
+
+
+def _settings(dedup: bool, threads: int, memory_bytes: int, overlap: bool) -> Settings:
+    if threads < 1 or memory_bytes < 1:
+        raise DepotError("threads and memory_bytes must be positive")
+    return Settings(dedup, threads, memory_bytes, overlap)
 
 
 def _on_disk(path: Path) -> tuple[int, int]:

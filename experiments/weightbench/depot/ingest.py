@@ -15,11 +15,12 @@ from weightcodecs import Blob
 from weightcodecs.blob import byte_view, parse_description
 
 from .folder import Folder
+from .jobs import Kept
 from .objects import Kind, ObjectId, ObjectSpan, bytes_key
 from .pack_writing import NewPacks
 from .reading import decode_object
 
-__all__ = ["Ingest"]
+__all__ = ["Ingest", "same_bytes"]
 
 
 class Ingest:
@@ -29,13 +30,16 @@ class Ingest:
         payload, side, literals: bytes of new objects by what they are.
         objects: number of new objects.
         spent: seconds by what they went into.
+        seen: the units of the models that are being added, by key.
     """
 
-    def __init__(self, folder: Folder, packs: NewPacks, dedup: bool) -> None:
+    def __init__(self, folder: Folder, packs: NewPacks, dedup: bool, beside: Ingest | None = None) -> None:
+        """Put objects into `packs`; those of the model that is added `beside` this one are known, too."""
         self.payload = self.side = self.literals = self.objects = 0
         self.spent = {"read": 0.0, "encode": 0.0, "write": 0.0, "hash": 0.0}
         self._folder, self._packs, self._dedup = folder, packs, dedup
-        self._ordinals: dict[bytes, int] = {}
+        self.seen: dict[bytes, list[Kept]] = beside.seen if beside else {}
+        self._ordinals: dict[bytes, int] = beside._ordinals if beside else {}
 
     @contextmanager
     def timed(self, what: str) -> Iterator[None]:
@@ -56,7 +60,7 @@ class Ingest:
             if stored.kind != Kind.UNIT or not stored.exact:
                 continue
             # The digests are equal, so that this almost never decodes in vain.
-            if _same_bytes(decode_object(self._folder, id), array):
+            if same_bytes(decode_object(self._folder, id), array):
                 return id
         return None
 
@@ -116,5 +120,6 @@ class Ingest:
         return ObjectId(key[0], key[1:], ordinal)
 
 
-def _same_bytes(a: Array, b: Array) -> bool:
+def same_bytes(a: Array, b: Array) -> bool:
+    """Whether two arrays hold the same bytes: NaN is not equal to itself, and -0.0 is equal to 0.0."""
     return byte_view(a.reshape(-1)) == byte_view(np.ascontiguousarray(b).reshape(-1))

@@ -82,7 +82,10 @@ def in_order(
             while (result := results.get()) is not None:
                 if isinstance(result, BaseException):
                     raise result
-                yield result.result()
+                done = result.result()
+                del result  # a future holds what it gave
+                yield done
+                del done
         finally:
             budget.close()
             drawing.join()

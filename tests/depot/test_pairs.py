@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import pytest
+
+from weightbench.depot import CorruptDepotError, DepotError, create_depot
+from weightbench.depot.objects import Kind
+from weightbench.granularity import Granularity
+from weightbench.models import SyntheticSource, open_model
+from weightbench.models.quantised import quantised
+from weightbench.pairing import pair_tensors
+from weightcodecs import get_codec
+from weightcodecs.errors import ConfigError
+
+SHAPES = [[64, 96], [96, 64], [64], [32, 64, 2]]
+
+
+@pytest.fixture(params=["int8", "nf4"])
+def pair(request, kit):
+    high = open_model(SyntheticSource(shapes=SHAPES, dtype="float16", name="org/high"))
+    return high, kit.named(quantised(high, request.param), f"org/{request.param}")
+
+
+@pytest.mark.parametrize("dedup", [True, False])
+@pytest.mark.parametrize("overlap", [True, False])
+def test_both_models_come_back(kit, pair, tmp_path, dedup, overlap):
+    high, low = pair
+    pairs = pair_tensors(high, low)
+    assert len(pairs) >= 2
+    told = []
+    depot = create_depot(tmp_path / "depot")
+    added = depot.add_pair(
+        high,
+        low,
+        pairs,
+        get_codec("qstore"),
+        get_codec("zstd"),
+        dedup=dedup,
+        overlap=overlap,
+        on_unit=told.append,
+    )
+    total = sum(info.nbytes for model in pair for info in model.tensors.values())
+    assert sum(record.raw_bytes for record in told) == total
+    sizes = depot.sizes()
+    assert sizes.total == sum(a.added_bytes for a in added)
+    assert sizes.payload == sum(a.sizes.payload for a in added)
+    assert sizes.literals == sum(a.sizes.literals for a in added)
+    depot.verify(deep=True)
+    for model in pair:
+        kit.assert_restores(depot, model, tmp_path / model.name)
+        stored = depot.open(model.name)
+        for name in model.tensors:
+            assert stored.read_tensor(name).tobytes() == model.read(name).tobytes()
+    # The same pair again under other names costs manifests, and nothing else, if dedup is asked for.
+    again = kit.named(high, "high again"), kit.named(low, "low again")
+    more = depot.add_pair(*again, pairs, get_codec("qstore"), get_codec("zstd"), dedup=dedup)
+    assert (more[0].objects + more[1].objects == 0) == dedup
+    for name in ("org/high", f"{depot.models()[-1]}"):
+        depot.delete(name)
+        depot.verify(deep=True)
+    kit.assert_restores(depot, again[0], tmp_path / "again")
+    kit.assert_restores(depot, again[1], tmp_path / "again low")
+
+
+def test_the_low_model_reads_the_low_parts_alone(kit, pair, tmp_path):
+    high, low = pair
+    pairs = pair_tensors(high, low)
+    depot = create_depot(tmp_path / "depot")
+    depot.add_pair(high, low, pairs, get_codec("qstore"), get_codec("zstd"), dedup=True)
+    (path,) = (depot.path / "packs").iterdir()
+    data = bytearray(path.read_bytes())
+    (pack,) = depot._folder.packs.values()
+    for stored in pack.objects:
+        if stored.kind == Kind.PAIR:  # the end of the payload is the high part
+            data[stored.record.offset + stored.record.nbytes - stored.overhead - 20] ^= 1
+    path.write_bytes(data)
+    depot = type(depot)(depot.path)
+    for name in low.tensors:
+        assert depot.open(low.name).read_tensor(name).tobytes() == low.read(name).tobytes()
+    for one in pairs:
+        with pytest.raises(CorruptDepotError):
+            depot.open(high.name).read_tensor(one.high)
+    with pytest.raises(CorruptDepotError):
+        depot.verify()
+
+
+def test_questions_without_an_answer(kit, pair, tmp_path):
+    high, low = pair
+    pairs = pair_tensors(high, low)
+    depot = create_depot(tmp_path / "depot")
+    qstore, zstd = get_codec("qstore"), get_codec("zstd")
+    with pytest.raises(DepotError, match="both"):
+        depot.add_pair(high, high, pairs, qstore, zstd, dedup=True)
+    with pytest.raises(ConfigError, match="two pairs"):
+        depot.add_pair(high, low, [*pairs, pairs[0]], qstore, zstd, dedup=True)
+    with pytest.raises(ConfigError, match="does not take"):
+        depot.add_pair(high, low, pairs, get_codec("qstore", variant="paper"), zstd, dedup=True) if (
+            low.name.endswith("nf4")
+        ) else depot.add_pair(low, high, pairs, qstore, zstd, dedup=True)
+    assert depot.models() == ()
+    depot.add(low, zstd, Granularity(), dedup=True)
+    with pytest.raises(DepotError, match="already"):
+        depot.add_pair(high, low, pairs, qstore, zstd, dedup=True)
+    assert depot.models() == (low.name,)
