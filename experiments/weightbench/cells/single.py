@@ -24,7 +24,17 @@ from weightbench.cells.sections import (
 from weightbench.errors import Skip
 from weightbench.evaluate import Evaluation, evaluate, skipped
 from weightbench.granularity import units
-from weightbench.measure import Measurement, SaveLoad, Sink, measure_save_load, measure_units
+from weightbench.measure import (
+    Load,
+    Measurement,
+    OnRead,
+    SaveLoad,
+    Sink,
+    measure_save_load,
+    measure_units,
+    plain_load,
+    write_plain,
+)
 from weightbench.models import Model
 from weightbench.request import Request
 from weightbench.runner import Task
@@ -78,7 +88,7 @@ class SingleCell:
         measured = self.request.measure.single_round and summary.sizes.side == 0
         archive.verify(deep=not measured)
         evaluation = self._evaluate(archive)
-        saved = self._save_load() if self.request.measure.cold_cache else None
+        saved = self._save_load() if self.request.measure.uses_disk else None
         timings = {timing.key: timing for timing in measurement.units}
         result = {
             "model": model_section([self.model]),
@@ -165,15 +175,20 @@ class SingleCell:
 
     def _save_load(self) -> SaveLoad:
         self.task.progress("saving and loading")
+        plan, raw = self.request.measure, self.model.nbytes
 
         def write() -> None:
             self._write()
 
-        def read() -> None:
-            archive = open_archive(self._path)
+        def read(on_read: OnRead | None = None) -> None:
+            archive = open_archive(self._path, threads=plan.threads, on_read=on_read)
             for name in archive.tensors():
                 archive.read_tensor(name)
 
+        loads = []
+        if plan.bandwidths_mb_per_s:
+            plain = plain_load("plain", write_plain(self.model, self.task.workdir / "plain"))
+            loads = [Load("all", read, raw, (self._path,), plain.name), plain]
         return measure_save_load(
-            write, read, self._path, self.request.measure, original_bytes=self.model.nbytes
+            write, read, self._path, plan, original_bytes=raw, loads=loads, progress=self.task.progress
         )

@@ -26,6 +26,7 @@ def measure_save_load(
     *,
     original_bytes: int | None = None,
     loads: Sequence[Load] = (),
+    progress: Callable[[str], None] | None = None,
     clock: Clock = SYSTEM_CLOCK,
 ) -> SaveLoad:
     """Time writing and reading one archive, or one depot.
@@ -41,6 +42,7 @@ def measure_save_load(
         plan: rounds and seconds (min_seconds counts saving and loading together).
         original_bytes: of what is archived; without it there are seconds but no MB/s.
         loads: measured afterwards, see `measure_loads`; what they read must be there by then.
+        progress: told which of `loads` is under way.
         clock: where time comes from.
 
     Raises:
@@ -88,7 +90,7 @@ def measure_save_load(
         cold_reason=reason,
         rounds=rounds,
         flags=tuple(flags + noise.flags()),
-        loading=measure_loads(loads, plan, clock=clock) if loads else None,
+        loading=measure_loads(loads, plan, progress=progress, clock=clock) if loads else None,
     )
 
 
