@@ -186,7 +186,7 @@ MUTATION = st.tuples(
 @pytest.mark.parametrize("kind", ["pack", "manifest"])
 def test_fuzzed_indexes(small, kind):
     """Any content with sound checksums is opened or refused; tensors are read or refused."""
-    depot, model = small
+    depot, _ = small
     (path,) = depot.path.rglob("*.wbp" if kind == "pack" else "*.wbm")
     file_kind = PACK if kind == "pack" else MANIFEST
     data = path.read_bytes()

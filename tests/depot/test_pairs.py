@@ -1,22 +1,24 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
-from weightbench.depot import CorruptDepotError, DepotError, create_depot
+from weightbench.depot import CorruptDepotError, DepotError, create_depot, open_depot
 from weightbench.depot.objects import Kind
 from weightbench.granularity import Granularity
-from weightbench.models import SyntheticSource, open_model
 from weightbench.models.quantised import quantised
 from weightbench.pairing import pair_tensors
 from weightcodecs import get_codec
 from weightcodecs.errors import ConfigError
 
-SHAPES = [[64, 96], [96, 64], [64], [32, 64, 2]]
-
 
 @pytest.fixture(params=["int8", "nf4"])
-def pair(request, kit):
-    high = open_model(SyntheticSource(shapes=SHAPES, dtype="float16", name="org/high"))
+def pair(request, kit, mapped, tmp_path):
+    rng = np.random.default_rng(1)
+    shapes = {"layers.0.up.weight": (64, 96), "layers.0.down.weight": (96, 64), "norm.weight": (64,)}
+    made = [(name, (rng.standard_normal(shape) * 0.02).astype(np.float16)) for name, shape in shapes.items()]
+    (tmp_path / "high").mkdir()
+    high = kit.named(mapped(tmp_path / "high", {"model.bin": made}), "org/high")
     return high, kit.named(quantised(high, request.param), f"org/{request.param}")
 
 
@@ -81,6 +83,28 @@ def test_the_low_model_reads_the_low_parts_alone(kit, pair, tmp_path):
             depot.open(high.name).read_tensor(one.high)
     with pytest.raises(CorruptDepotError):
         depot.verify()
+
+
+def test_readers_say_what_they_use(kit, pair, tmp_path):
+    high, low = pair
+    pairs = pair_tensors(high, low)
+    create_depot(tmp_path / "depot").add_pair(
+        high, low, pairs, get_codec("qstore"), get_codec("zstd"), dedup=True
+    )
+    size = sum(path.stat().st_size for path in (tmp_path / "depot").rglob("*") if path.is_file())
+
+    def used(model, order):
+        counts = []
+        stored = open_depot(tmp_path / "depot", on_read=counts.append).open(model.name)
+        for name in order:
+            assert stored.read_tensor(name).tobytes() == model.read(name).tobytes()
+        return sum(counts)
+
+    scales = {each.scales for each in pairs}
+    codes_first = sorted(low.tensors, key=lambda name: name in scales)
+    alone = used(low, codes_first)
+    assert used(low, []) < alone < used(high, high.tensors) < size
+    assert alone < used(low, reversed(codes_first)) < 2 * alone  # scales first: the codes are read twice
 
 
 def test_questions_without_an_answer(kit, pair, tmp_path):
