@@ -5,6 +5,7 @@
     <root>/cells/<sha256>.json        the rows
     <root>/artifacts/<sha256>/…       pictures and reports that rows name
     <root>/work/…                     scratch folders of running cells
+    <root>/claims/<sha256>.json       who runs which cell (weightbench.runner.claims)
     <root>/cells.parquet, tensors.parquet    tables rebuilt from the rows (weightbench.table)
 
 A row is written to a temporary file in the same folder, flushed to the disk and renamed, so a reader sees

@@ -218,13 +218,14 @@ def test_a_killed_sweep_goes_on_where_it_was(
     assert len(list(Store(root).rows(pytest.fail))) == 4
 
 
-def test_two_sweeps_over_one_store_end_with_one_row_a_cell(tmp_path: Path, targets: Path) -> None:
+def test_sweeps_over_one_store_at_once_run_no_cell_twice(tmp_path: Path, targets: Path) -> None:
     root = tmp_path / "results"
     root.mkdir()
     (root / "go").touch()
-    for sweep in [_sweep(root, targets) for _ in range(2)]:
+    for sweep in [_sweep(root, targets) for _ in range(3)]:
         output, errors = sweep.communicate(timeout=120)
         assert output.split() == ["ok"] * 4, errors
+    assert (root / "log").read_text().split() == ["0", "1", "2", "3"]  # no cell ran twice
     assert len(list(Store(root).rows(pytest.fail))) == 4
     assert list((root / "work").iterdir()) == []
     for path in Store(root).files():

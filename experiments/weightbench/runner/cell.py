@@ -8,6 +8,8 @@ from pathlib import Path
 from weightbench import environment
 from weightbench.canonical import identity
 from weightbench.rows import Row, Status, done, is_inside
+from weightbench.runner import processes
+from weightbench.runner.claims import claimed
 from weightbench.runner.limits import Limits
 from weightbench.runner.outcome import Outcome, failure
 from weightbench.runner.parent import run_in_child
@@ -30,6 +32,9 @@ def run_cell(
 ) -> Row:
     """Return the row of a cell: the stored one if it is done, otherwise that of a run now.
 
+    While another process or machine runs the same cell (see :mod:`weightbench.runner.claims`) this waits, and
+    returns what the other made of it: also a failure, also with ``force``, as the run is newer than the wish.
+
     The target is called in a child process as ``target(argument, task)`` and returns a mapping of
     ``result`` (nested mapping of numbers and names), and optionally ``tensors`` (list of flat mappings) and
     ``artifacts`` (list of files below ``task.workdir`` to keep). To skip it raises ``errors.Skip``, to
@@ -51,25 +56,31 @@ def run_cell(
     stored = store.get(id_)
     if stored is not None and done(stored) and not force:
         return stored
-    # Two runners that come here with the same cell both run it, and the first to finish wins in store.put.
-    # A claim on the cell, by which the second waits or passes on, belongs here: around the scratch folder,
-    # before it is made.
-    surroundings = environment.record()
-    started = _now()
-    with scratch(store.root / "work", id_[:16]) as workdir:
-        outcome = run_in_child(
-            target,
-            cell if argument is None else argument,
-            workdir=workdir,
-            limits=limits,
-            progress=progress,
-            env=env,
-            python_path=python_path,
-        )
-        row = _row(id_, cell, outcome, workdir / "files", store.root)
-    row = replace(row, started=started, environment=surroundings)
-    # The scratch folder is gone by now: where it had filled the disk, the row finds room.
-    return store.put(row, force=force)
+    processes.require_linux()
+
+    def tell(text: str) -> None:
+        if progress is not None:
+            progress(Progress(text))
+
+    with claimed(store, id_, stored, waiting=tell) as written:
+        if written is not None:
+            return written  # by somebody else, since this was asked for
+        surroundings = environment.record()
+        started = _now()
+        with scratch(store.root / "work", id_[:16]) as workdir:
+            outcome = run_in_child(
+                target,
+                cell if argument is None else argument,
+                workdir=workdir,
+                limits=limits,
+                progress=progress,
+                env=env,
+                python_path=python_path,
+            )
+            row = _row(id_, cell, outcome, workdir / "files", store.root)
+        row = replace(row, started=started, environment=surroundings)
+        # The scratch folder is gone by now: where it had filled the disk, the row finds room.
+        return store.put(row, force=force)
 
 
 def _row(id_: str, cell: Mapping[str, object], outcome: Outcome, files: Path, root: Path) -> Row:

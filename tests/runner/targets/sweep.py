@@ -24,7 +24,11 @@ def step(argument: dict[str, str], task: Task) -> object:
 def main(root: Path) -> None:
     for index in range(4):
         row = run_cell(
-            {"index": str(index), "root": str(root)}, "sweep:step", Store(root), limits=Limits(120, 2 << 30)
+            {"index": str(index), "root": str(root)},
+            "sweep:step",
+            Store(root),
+            limits=Limits(120, 2 << 30),
+            progress=lambda step: print(step.message, file=sys.stderr, flush=True),
         )
         print(row.status, flush=True)
 
