@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from weightbench.models.model import Model
 from weightcodecs.blob import byte_view
 from weightcodecs.formats import get_format
 
+from .chunks import Chunks
 from .contents import Contents, Place
 from .projection import ENTRY_BYTES, projected_metadata_bytes
 
@@ -146,44 +146,16 @@ def _units(models: Sequence[Model], level: Granularity) -> Counts:
     return tally.counts()
 
 
-def _tensors(models: Sequence[Model]) -> Iterator[tuple[int, int, Model, str]]:
-    for m, model in enumerate(models):
-        for t, (name, info) in enumerate(model.tensors.items()):
-            if prod(info.shape):
-                yield m, t, model, name
-
-
 def _chunks(models: Sequence[Model], level: Granularity) -> Counts:
-    """The cuts of `granularity.units`, without the objects: there are millions."""
-    names = [list(model.tensors) for model in models]
-
-    def read(place: Place) -> memoryview:
-        m, t, first, end = place
-        return byte_view(np.ascontiguousarray(models[m].elements(names[m][t], first, end)))
-
-    tally = _Tally(Contents(read, 4))
-    for m, t, model, name in _tensors(models):
-        format = get_format(model.tensors[name].format)
-        data = byte_view(np.ascontiguousarray(model.read(name)))
-        kind, width = bytes((format.code,)), format.nbytes
-        first = 0
-        for end in _ends(data, width, level):
-            tally.add(kind, data[first * width : end * width], (m, t, first, end))
-            first = end
+    chunks = Chunks(models, level)
+    tally = _Tally(Contents(chunks.read_bytes, 4))
+    for tensor in chunks:
+        data, width = byte_view(tensor.values), tensor.format.nbytes
+        kind = bytes((tensor.format.code,))
+        for place in tensor.places:
+            tally.add(kind, data[place[2] * width : place[3] * width], place)
         del data
-        model.drop(name)
     return tally.counts()
-
-
-def _ends(data: memoryview, width: int, level: Granularity) -> Sequence[int]:
-    count = data.nbytes // width
-    if level.chunking == "content":
-        from weightcodecs.kernels.gear import cut_points  # loads Numba, which other cuts do without
-
-        ends = cut_points(np.frombuffer(data, np.uint8), width, level.chunk_bytes) // width
-        return [int(end) for end in ends]
-    step = max(level.chunk_bytes // width, 1)
-    return [*range(step, count, step), count]
 
 
 def _parameters(models: Sequence[Model]) -> Counts:
@@ -191,8 +163,10 @@ def _parameters(models: Sequence[Model]) -> Counts:
     pending: dict[str, list[NDArray[Any]]] = {}
     waiting: dict[str, int] = {}
     values = raw = 0
-    for _, _, model, name in _tensors(models):
+    for model, name in [(each, name) for each in models for name in each.tensors]:
         array, format = model.read(name), get_format(model.tensors[name].format)
+        if array.size == 0:
+            continue
         values, raw = values + array.size, raw + array.nbytes
         patterns = _distinct(np.ascontiguousarray(array).reshape(-1).view(format.bits_dtype))
         parts = pending.setdefault(format.name, [])
