@@ -90,6 +90,12 @@ class PairCodec(Codec):
         info, fields, low_part, _ = self._open(parse_description(blob))
         return self._decode_low(info, fields, low_part, threads)
 
+    def low_nbytes(self, blob: Bytes) -> int:
+        """Return how many bytes of a blob `decode_low` reads; `CorruptBlobError` as it raises."""
+        info = parse_description(blob)
+        _, low_part, _ = self._described(info)
+        return byte_view(blob).nbytes - len(info.payload) + len(low_part)
+
     def decode(
         self, blob: Bytes, *, reference: Array | None = None, out: Array | None = None, threads: int = 1
     ) -> Array:

@@ -45,12 +45,16 @@ def create_depot(path: Path | str) -> Depot:
     return Depot(path)
 
 
-def open_depot(path: Path | str, *, write: bool = False) -> Depot:
+def open_depot(
+    path: Path | str, *, write: bool = False, on_read: Callable[[int], None] | None = None
+) -> Depot:
     """Open a depot.
 
     Args:
         path: the folder.
         write: whether to clear at once what killed writers have left; adding and deleting do so anyway.
+        on_read: called with the number of bytes of packs and manifests that are about to be used by reading
+            models, each time: to count them, or to wait as a slow disk would.
 
     Raises:
         DepotError: there is no depot.
@@ -60,7 +64,7 @@ def open_depot(path: Path | str, *, write: bool = False) -> Depot:
     path = Path(path)
     if not ((path / PACKS).is_dir() and (path / MODELS).is_dir()):
         raise DepotError(f"{path} is not a depot: it has no folders {PACKS!r} and {MODELS!r}", errno.ENOENT)
-    depot = Depot(path)
+    depot = Depot(path, on_read)
     if write:
         depot.prune()
     else:
@@ -77,9 +81,9 @@ class Depot:
         path: the folder.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, on_read: Callable[[int], None] | None = None) -> None:
         self.path = path
-        self._folder = Folder(path)
+        self._folder = Folder(path, on_read)
 
     def models(self) -> tuple[str, ...]:
         """Return the names of the models, sorted; raises `CorruptDepotError`."""
@@ -193,6 +197,8 @@ class Depot:
         """
         for left in reversed(range(_TRIES)):
             manifest = self._folder.manifest(name)
+            if self._folder.on_read is not None:
+                self._folder.on_read(self._folder.manifest_path(name).stat().st_size)
             try:
                 self._folder.refresh()
                 return StoredModel(manifest, objects_of(self._folder, manifest), threads, cache_bytes)

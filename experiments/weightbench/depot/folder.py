@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from weightbench.archive import ArchiveError
 from weightbench.archive.atomic import reported
 from weightbench.archive.checked import CheckedRecords, map_checked
 from weightbench.archive.index import Record
+from weightbench.archive.layout import HEAD_BYTES
 
 from .errors import CorruptDepotError, NoSuchModelError
 from .manifest import Manifest
@@ -30,8 +31,8 @@ Stamp = tuple[int, int, int]
 class Pack:
     """A pack: its objects, and its bytes as soon as they are asked for; from then on it may be deleted."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, on_read: Callable[[int], None] | None = None) -> None:
+        self.path, self._on_read = path, on_read
         self.objects, self._end = read_pack(path)
         self._records: CheckedRecords | None = None
 
@@ -45,7 +46,8 @@ class Pack:
         if self._records is None:
             data = map_checked(self.path, PACK)
             records = [stored.record for stored in self.objects]
-            self._records = CheckedRecords(self.path, data, records, self._end, self._use_of)
+            self._records = CheckedRecords(self.path, data, records, self._end, self._use_of, self._on_read)
+            self._records.used(HEAD_BYTES + len(data) - self._end)
         return self._records
 
     def _use_of(self, record: Record) -> str:
@@ -67,12 +69,13 @@ class Folder:
 
     Attributes:
         path: the folder.
+        on_read: told of bytes of packs that are about to be used, see `CheckedRecords`.
         packs: by file name.
         models: what is used of the models, by the file name of the manifest.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, on_read: Callable[[int], None] | None = None) -> None:
+        self.path, self.on_read = path, on_read
         self.packs: dict[str, Pack] = {}
         self.models: dict[str, FileUse] = {}
         self.names: dict[str, str] = {}
@@ -166,7 +169,7 @@ class Folder:
         for path in self._listing(PACKS, lambda name: _PACK_NAME.fullmatch(name) is not None):
             stamps[path] = _stamp(path)
             same = path.name in self.packs and self._stamps.get(path) == stamps[path]
-            packs[path.name] = self.packs[path.name] if same else Pack(path)
+            packs[path.name] = self.packs[path.name] if same else Pack(path, self.on_read)
             changed |= not same
         models: dict[str, FileUse] = {}
         names: dict[str, str] = {}

@@ -70,11 +70,17 @@ def decode_object(
         raise CorruptDepotError(f"{pack.path}: {error}") from error
 
 
-def decode_part(finder: Finder, id: ObjectId, part: Part, threads: int = 1) -> Array:
+def decode_part(
+    finder: Finder, id: ObjectId, part: Part, threads: int = 1, scales: dict[ObjectId, Array] | None = None
+) -> Array:
     """Return an array of a pair object, flat; of the low parts only their own bytes are read.
+
+    Decoding the low tensor brings its scales along: they are put into `scales`, and taken from there.
 
     Raises `CorruptDepotError` if what was read is damaged, or no such part is there.
     """
+    if part == Part.SCALES and scales is not None and id in scales:
+        return scales[id]
     pack, stored = finder.find(id)
     if stored.kind != Kind.PAIR:
         raise CorruptDepotError(f"{pack.path}: an object is {stored.kind.name}, not PAIR")
@@ -86,9 +92,12 @@ def decode_part(finder: Finder, id: ObjectId, part: Part, threads: int = 1) -> A
             raise CorruptBlobError(f"{codec.name} is no pair codec")
         if part == Part.HIGH:
             return codec.decode(blob, threads=threads).reshape(-1)
+        pack.map().used(codec.low_nbytes(blob))
         low = codec.decode_low(blob, threads=threads)
     except (CorruptBlobError, UnknownNameError) as error:
         raise CorruptDepotError(f"{pack.path}: {error}") from error
+    if scales is not None and low.scales is not None:
+        scales[id] = low.scales.reshape(-1)
     values = low.codes if part == Part.LOW else low.scales
     if values is None:
         raise CorruptDepotError(f"{pack.path}: a pair has no {part.name.lower()}")

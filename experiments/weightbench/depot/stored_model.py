@@ -67,6 +67,7 @@ class StoredModel(StoredTensors):
         self.name, self.manifest = manifest.name, manifest
         self._objects, self._threads = objects, threads
         self._literals: tuple[str, LiteralBytes[ObjectId]] | None = None
+        self._scales: dict[ObjectId, Array] = {}  # of pairs whose low tensor was read: small
         places: dict[str, list[Place]] = {name: [] for name in manifest.tensors}
         shared = {}
         for number, unit in enumerate(manifest.units):
@@ -133,7 +134,7 @@ class StoredModel(StoredTensors):
     def _decoded(self, unit: ManifestUnit) -> Array:
         format = get_format(unit.format)
         if unit.part != Part.WHOLE:
-            values = decode_part(self._objects, unit.object, unit.part, self._threads)
+            values = decode_part(self._objects, unit.object, unit.part, self._threads, self._scales)
             if values.size != unit.count or values.dtype != format.dtype:
                 raise CorruptDepotError("a pair's array is not the one that the manifest says")
             return values
