@@ -18,7 +18,7 @@ __all__ = ["draw_tuning", "tuning_figure"]
 
 _COLOURS = (style.BLUE, style.ORANGE, style.GREEN, style.RED, style.PINK, style.SKY, style.BLACK, style.GREY)
 _MARKERS = "osD^vP*X"
-_NARROW = 0.05  # share of the budget that counts as nothing: the scale is linear below
+_NARROW = 0.01  # share of the budget that counts as nothing: the scale is linear below
 
 
 def draw_tuning(tunings: Sequence[Mapping[str, Any]], path: Path) -> None:
@@ -70,15 +70,16 @@ def _line(axes: Axes, tuning: Mapping[str, Any], colour: str, marker: str) -> No
         [_reach_of(probe, "low", -1) for probe in probes],
         [_reach_of(probe, "high", 1) for probe in probes],
     ]
-    axes.errorbar(x, y, xerr=spread, fmt=marker, markersize=4, capsize=3, linewidth=1, color=colour,
-                  linestyle="-" if tuning["ordered"] else "none", alpha=0.9, label=label)  # fmt: skip
+    if tuning["ordered"]:  # between the probes nothing was measured
+        axes.plot(x, y, color=colour, linewidth=0.9, linestyle=":")
+    axes.errorbar(x, y, xerr=spread, fmt=marker, markersize=4, capsize=3, color=colour, label=label)
     if best := tuning["best"]:
         at = ([best["loss"]["value"]], [best["ratio"]])
         axes.plot(*at, marker="o", markersize=12, markerfacecolor="none", color=colour, linestyle="none")
     if not tuning["ordered"] and len(probes) > 1:
         for probe in probes:
-            axes.annotate(f" {probe['value']}", (probe["loss"]["value"], probe["ratio"]), fontsize=6.5,
-                          va="bottom", color=colour)  # fmt: skip
+            axes.annotate(f"  {probe['value']}", (probe["loss"]["value"], probe["ratio"]), fontsize=6.5,
+                          rotation=-35, rotation_mode="anchor", va="center", color=colour)  # fmt: skip
 
 
 def _label(tuning: Mapping[str, Any]) -> str:
@@ -103,4 +104,4 @@ def _reach(tunings: Sequence[Mapping[str, Any]], budget: float) -> tuple[float, 
     losses = [probe["loss"] for tuning in tunings for probe in tuning["probes"] if probe["loss"]]
     ends = [end for loss in losses for end in loss.values() if end is not None and math.isfinite(end)]
     low, high = min([0.0, *ends]), max([2 * budget, *ends])
-    return (1.3 * low if low < 0 else -0.01 * budget), 1.5 * high
+    return (1.3 * low if low < 0 else -0.3 * _NARROW * budget), 1.5 * high
