@@ -61,7 +61,7 @@ def test_the_zoo_without_its_base_has_a_surrogate() -> None:
 def test_the_zoo_by_its_bits_alone() -> None:
     models = [open_model(ZooSource(name)) for name in zoo.names()]
     lineage = infer(models, declared=False)
-    # Not the true base: the others are as far from its least fine-tune as from itself, or nearer by shared text.
+    # Not the true base: the others are as far from its least fine-tune as from itself, or a little nearer.
     assert {p.base for p in lineage.values() if p.base} == {"llama_kjv_1e-6"}
     assert {p.how for name, p in lineage.items() if name != "llama_kjv_1e-6"} == {"distance"}
 

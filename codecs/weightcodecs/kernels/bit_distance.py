@@ -9,16 +9,16 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numba import njit
 from numba.extending import intrinsic as _intrinsic
 from numpy.typing import NDArray
 
 from .jit import kernel
 from .unaligned import load64
 
-__all__ = ["block_distances", "count_positions", "differing_bits_reference", "set_moments"]
+__all__ = ["block_distances", "count_bits", "differing_bits_reference", "set_moments"]
 
 intrinsic: Any = _intrinsic  # what it makes of a function takes one argument less
-_CHUNK = 8192  # bytes of each model that are in the L1 cache together
 
 
 @intrinsic
@@ -32,85 +32,122 @@ def _popcount(typing_context: Any, word: Any) -> Any:
 
 
 @kernel
-def block_distances(a: Any, b: Any, ends: Any, distances: Any) -> None:
-    """Set `distances` (k,) to the mean number of differing bits of each block of patterns.
+def _block_bits(a: Any, b: Any, ends: Any, width: Any, bits: Any) -> None:
+    """See `block_distances`; a and b are uint8 (n · width,), `bits` float64 (k,): sums."""
+    size = min(a.size, b.size)
+    at = 0
+    for block in range(ends.size):
+        end = ends[block] * width
+        found = np.int64(0)
+        while at + 8 <= end:
+            found += np.int64(_popcount(load64(a, at) ^ load64(b, at)))
+            at += 8
+        if at < end and at + 8 <= size:
+            mask = (np.uint64(1) << np.uint64(8 * (end - at))) - np.uint64(1)
+            found += np.int64(_popcount((load64(a, at) ^ load64(b, at)) & mask))
+        else:
+            for tail in range(at, end):
+                found += np.int64(_popcount(a[tail] ^ b[tail]))
+        at = end
+        bits[block] = found
+
+
+def block_distances(a: NDArray[Any], b: NDArray[Any], ends: NDArray[np.int64], out: NDArray[Any]) -> None:
+    """Set `out` (k,) to the number of differing bits of each block of patterns.
 
     Args:
-        a, b: unsigned patterns (n,) of one type.
+        a, b: unsigned patterns (n,) of one type, contiguous.
         ends: int64 (k,): where each block ends; the first starts at 0, none is empty, the last ends by n.
-        distances: float64 (k,), overwritten.
+        out: float64 (k,), overwritten.
     """
-    start = 0
-    for block in range(ends.size):
-        end = ends[block]
-        bits = np.int64(0)
-        for i in range(start, end):
-            bits += np.int64(_popcount(a[i] ^ b[i]))
-        distances[block] = bits / (end - start)
-        start = end
+    _block_bits(a.view(np.uint8), b.view(np.uint8), ends, a.dtype.itemsize, out)
 
 
 @kernel
-def set_moments(distances: Any, lengths: Any, first_blocks: Any, means: Any, variances: Any) -> None:
+def set_moments(bits: Any, lengths: Any, first_blocks: Any, means: Any, variances: Any) -> None:
     """Set the mean of each tensor's blocks, and the variance of that mean by successive differences.
 
     Args:
-        distances: float64 (k,), of `block_distances`, blocks in the order of their positions.
+        bits: float64 (k,), of `block_distances`, blocks in the order of their positions.
         lengths: float64 (k,), patterns in each block.
         first_blocks: int64 (t + 1,): the blocks of tensor j are [first_blocks[j], first_blocks[j + 1]).
         means, variances: float64 (t,), overwritten. A tensor of one block has variance 0.
     """
     for tensor in range(means.size):
         start, end = first_blocks[tensor], first_blocks[tensor + 1]
-        total, weight, squares = 0.0, 0.0, 0.0
+        total, weight, squares, before = 0.0, 0.0, 0.0, 0.0
         for block in range(start, end):
-            total += distances[block] * lengths[block]
+            total += bits[block]
             weight += lengths[block]
+            distance = bits[block] / lengths[block]
             if block > start:
-                step = distances[block] - distances[block - 1]
-                squares += step * step
+                squares += (distance - before) * (distance - before)
+            before = distance
         count = end - start
         means[tensor] = total / weight
         variances[tensor] = squares / (2.0 * (count - 1)) / count if count > 1 else 0.0
 
 
+@njit(inline="always")
+def _add(ones, x, y):  # type: ignore[no-untyped-def]
+    """Add three words bit by bit: (carries, sums)."""
+    half = ones ^ x
+    return (ones & x) | (half & y), half ^ y
+
+
+@njit(inline="always")
+def _tail(patterns, at, end):  # type: ignore[no-untyped-def]
+    word = np.uint64(0)
+    for byte in range(end - at):
+        word |= np.uint64(patterns[at + byte]) << np.uint64(8 * byte)
+    return word
+
+
 @kernel
-def _count_positions(a: Any, b: Any, masks: Any, counts: Any) -> None:
-    """See `count_positions`; a and b are uint8 (8n,), masks uint64 (bits,)."""
-    for start in range(0, a.size, _CHUNK):
-        end = min(start + _CHUNK, a.size)
+def _count_bits(patterns: Any, firsts: Any, masks: Any, counts: Any) -> None:
+    """See `count_bits`; patterns are uint8, `firsts` in bytes, `masks` uint64 (bits,)."""
+    for tensor in range(firsts.size - 1):
+        at, end = firsts[tensor], firsts[tensor + 1]
+        ones = twos = fours = np.uint64(0)
+        while at + 64 <= end:
+            carry, ones = _add(ones, load64(patterns, at), load64(patterns, at + 8))
+            other, ones = _add(ones, load64(patterns, at + 16), load64(patterns, at + 24))
+            four, twos = _add(twos, carry, other)
+            carry, ones = _add(ones, load64(patterns, at + 32), load64(patterns, at + 40))
+            other, ones = _add(ones, load64(patterns, at + 48), load64(patterns, at + 56))
+            more, twos = _add(twos, carry, other)
+            eights, fours = _add(fours, four, more)
+            for bit in range(masks.size):
+                counts[tensor, bit] += 8 * np.int64(_popcount(eights & masks[bit]))
+            at += 64
         for bit in range(masks.size):
             mask = masks[bit]
-            differing, in_a, in_b = np.int64(0), np.int64(0), np.int64(0)
-            for at in range(start, end, 8):
-                x, y = load64(a, at), load64(b, at)
-                differing += np.int64(_popcount((x ^ y) & mask))
-                in_a += np.int64(_popcount(x & mask))
-                in_b += np.int64(_popcount(y & mask))
-            counts[0, bit] += differing
-            counts[1, bit] += in_a
-            counts[2, bit] += in_b
+            counts[tensor, bit] += 4 * np.int64(_popcount(fours & mask)) + 2 * np.int64(
+                _popcount(twos & mask)
+            )
+            counts[tensor, bit] += np.int64(_popcount(ones & mask))
+        while at < end:
+            word = load64(patterns, at) if at + 8 <= end else _tail(patterns, at, end)
+            for bit in range(masks.size):
+                counts[tensor, bit] += np.int64(_popcount(word & masks[bit]))
+            at += 8
 
 
-def count_positions(a: NDArray[Any], b: NDArray[Any], counts: NDArray[np.int64]) -> None:
-    """Add up, for each bit position, where patterns differ, where it is set in a, and where in b.
+def count_bits(patterns: NDArray[Any], firsts: NDArray[np.int64], counts: NDArray[np.int64]) -> None:
+    """Add up how often each bit position is set in each of several runs of patterns.
 
-    Eight bytes are looked at at once, one position after the other, while they are in the L1 cache.
+    Eight words are added bit by bit into one that carries eights, and only its bits are counted (Harley and
+    Seal's population count, each position by itself).
 
     Args:
-        a, b: unsigned patterns (n,) of one type, contiguous.
-        counts: int64 (3, bits), lowest bit first, added to.
+        patterns: unsigned (n,), contiguous.
+        firsts: int64 (t + 1,), ascending: run j is [firsts[j], firsts[j + 1]), inside the patterns.
+        counts: int64 (t, bits), lowest bit first, added to.
     """
-    bits = a.dtype.itemsize * 8
+    bits = patterns.dtype.itemsize * 8
     lowest = sum(1 << at for at in range(0, 64, bits))
     masks = np.array([lowest << bit for bit in range(bits)], np.uint64)
-    whole = a.size // (64 // bits) * (64 // bits)
-    ends = np.zeros((2, 8), np.uint8)  # what is left over, with zeros behind, which count for nothing
-    for end, values in zip(ends, (a, b), strict=True):
-        left = values[whole:].view(np.uint8)
-        end[: left.size] = left
-    _count_positions(a[:whole].view(np.uint8), b[:whole].view(np.uint8), masks, counts)
-    _count_positions(ends[0], ends[1], masks, counts)
+    _count_bits(patterns.view(np.uint8), firsts * patterns.dtype.itemsize, masks, counts)
 
 
 def differing_bits_reference(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.int64]:

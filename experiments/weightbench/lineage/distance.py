@@ -182,15 +182,12 @@ def judge(found: Evidence, share: float) -> Distance:
 
 
 def _flips(a: Drawn, b: Drawn, layout: Layout) -> NDArray[np.float64]:
-    from weightcodecs.kernels.bit_distance import count_positions
+    from weightcodecs.kernels.bit_distance import count_bits
 
-    flips = np.empty((len(layout.counts), layout.bits.itemsize * 8))
-    for j in range(len(layout.counts)):
-        span = slice(layout.first_values[j], layout.first_values[j + 1])
-        counts = np.zeros((3, flips.shape[1]), np.int64)
-        count_positions(a.patterns[span], b.patterns[span], counts)
-        flips[j] = counts[0] / (span.stop - span.start)
-    return flips
+    counts = np.zeros((len(layout.counts), layout.bits.itemsize * 8), np.int64)
+    count_bits(a.patterns ^ b.patterns, layout.first_values, counts)
+    shares: NDArray[np.float64] = counts / np.diff(layout.first_values)[:, None]
+    return shares
 
 
 def _by_format(found: Evidence, flips: NDArray[np.float64]) -> tuple[dict[str, tuple[float, ...]], float]:

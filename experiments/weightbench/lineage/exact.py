@@ -22,7 +22,7 @@ def exact_distance(a: Model, b: Model, pairs: Sequence[tuple[str, str, int]], sh
 
     The interval has no width; the margin of the threshold is that of independent draws of the weights.
     """
-    from weightcodecs.kernels.bit_distance import block_distances, count_positions
+    from weightcodecs.kernels.bit_distance import block_distances, count_bits
 
     formats = tuple(a.tensors[key].format for key, _, _ in pairs)
     counts = np.array([count for _, _, count in pairs])
@@ -36,11 +36,13 @@ def exact_distance(a: Model, b: Model, pairs: Sequence[tuple[str, str, int]], sh
             stop = min(start + AT_ONCE, count)
             left = np.ascontiguousarray(a.elements(ours, start, stop)).view(format.bits_dtype)
             right = np.ascontiguousarray(b.elements(theirs, start, stop)).view(format.bits_dtype)
-            count_positions(left, right, found)
+            whole = np.array([0, left.size])
+            for row, patterns in zip(found, (left ^ right, left, right), strict=True):
+                count_bits(patterns, whole, row[None])
             ends = np.arange(BLOCK, stop - start + 1, BLOCK)
             blocks = np.empty(ends.size)
             block_distances(left, right, ends, blocks)
-            squares += float(np.square(np.diff(blocks)).sum())
+            squares += float(np.square(np.diff(blocks / BLOCK)).sum())
             steps += max(0, ends.size - 1)
         a.drop(ours)
         b.drop(theirs)

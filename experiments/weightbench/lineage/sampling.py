@@ -161,8 +161,9 @@ class Sampler:
             for some in np.array_split(blocks, -(-int(ends[blocks[-1]] - starts[blocks[0]]) // LONGEST_RUN)):
                 origin = int(starts[some[0]])
                 values = self.model.elements(name, origin, int(ends[some[-1]]))
-                for block in some.tolist():
-                    yield values[starts[block] - origin : ends[block] - origin]
+                inside = np.arange(where.lengths[some].sum())  # place among the sampled values
+                firsts = np.cumsum(where.lengths[some]) - where.lengths[some]
+                yield values[inside + np.repeat(starts[some] - origin - firsts, where.lengths[some])]
 
     def draw(self, names: Sequence[str], layout: Layout) -> Drawn:
         """Return the samples of tensors, by name, in the places of a layout of this rate and seed."""
@@ -175,16 +176,12 @@ class Sampler:
 
 
 def _join(parts: Sequence[NDArray[Any]], layout: Layout) -> Drawn:
-    from weightcodecs.kernels.bit_distance import count_positions
+    from weightcodecs.kernels.bit_distance import count_bits
 
-    patterns = np.empty(int(layout.first_values[-1]), layout.bits)
-    ones = np.zeros((len(parts), layout.bits.itemsize * 8))
-    for j, part in enumerate(parts):
-        patterns[layout.first_values[j] : layout.first_values[j + 1]] = part
-        counts = np.zeros((3, ones.shape[1]), np.int64)
-        count_positions(same := np.ascontiguousarray(part, layout.bits), same, counts)
-        ones[j] = counts[1] / part.size
-    return Drawn(patterns, ones)
+    patterns = np.concatenate(parts, dtype=layout.bits)
+    counts = np.zeros((len(parts), layout.bits.itemsize * 8), np.int64)
+    count_bits(patterns, layout.first_values, counts)
+    return Drawn(patterns, counts / np.diff(layout.first_values)[:, None])
 
 
 def float_count(model: Model) -> int:
