@@ -13,8 +13,6 @@ Kernels that split and merge planes themselves call ``kernels.plane_chunk`` dire
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import TypeAlias
 
 import numpy as np
@@ -29,8 +27,10 @@ from weightcodecs.kernels.plane_chunk import (
     MAX_CHUNK_BYTES,
     PREFER_SPEED,
     decode_chunk,
+    decode_two_chunks,
     encode_chunk,
 )
+from weightcodecs.threads import map_threads
 
 __all__ = [
     "METHODS",
@@ -76,11 +76,22 @@ def _encode_chunks(plane, chunk, first, last, allowed, stream, at, directory):  
 @kernel
 def _decode_chunks(stream, offsets, chunk, first, last, plane):  # type: ignore[no-untyped-def]
     """Decode chunks ``first`` to ``last - 1``; index of the first one that is corrupt, or -1."""
-    for index in range(first, last):
+    for index in range(first, last, 2):
         start = index * chunk
-        size = min(chunk, plane.size - start)
-        if not decode_chunk(stream, offsets[index], offsets[index + 1] - offsets[index], plane, start, size):
-            return index
+        at, middle = offsets[index], offsets[index + 1]
+        if index + 1 < last and start + 2 * chunk <= plane.size:
+            coded1 = offsets[index + 2] - middle
+            good = decode_two_chunks(
+                stream, at, middle - at, middle, coded1, plane, start, start + chunk, chunk
+            )
+            if good < 2:
+                return index + good
+            continue
+        for each in range(index, min(index + 2, last)):
+            start = each * chunk
+            size = min(chunk, plane.size - start)
+            if not decode_chunk(stream, offsets[each], offsets[each + 1] - offsets[each], plane, start, size):
+                return each
     return -1
 
 
@@ -132,7 +143,7 @@ def encode_into(
         return int(_encode_chunks(source, chunk_bytes, *part, METHODS[method], out, at, sizes))
 
     written = body
-    for part, coded in zip(ranges, _run(task, ranges, threads), strict=True):
+    for part, coded in zip(ranges, map_threads(task, ranges, threads), strict=True):
         at = body + part[0] * (chunk_bytes + 1)
         if at != written:
             out[written : written + coded] = out[at : at + coded]
@@ -165,7 +176,7 @@ def decode_into(coded: Bytes, out: NDArray[np.uint8], *, threads: int = 1) -> No
     def task(part: tuple[int, int]) -> int:
         return int(_decode_chunks(stream, offsets, chunk_bytes, *part, out))
 
-    for bad in _run(task, ranges, threads):
+    for bad in map_threads(task, ranges, threads):
         if bad >= 0:
             raise CorruptBlobError(f"chunk {bad} of a coded plane is corrupt")
 
@@ -223,10 +234,3 @@ def _input_view(data: Bytes) -> NDArray[np.uint8]:
 def _ranges(chunks: int, threads: int) -> list[tuple[int, int]]:
     step = chunks if threads <= 1 else max(1, min(_CHUNKS_PER_TASK, -(-chunks // threads)))
     return [(first, min(first + step, chunks)) for first in range(0, chunks, max(step, 1))]
-
-
-def _run(task: Callable[[tuple[int, int]], int], ranges: list[tuple[int, int]], threads: int) -> list[int]:
-    if threads <= 1 or len(ranges) <= 1:
-        return [task(part) for part in ranges]
-    with ThreadPoolExecutor(min(threads, len(ranges))) as pool:
-        return list(pool.map(task, ranges))

@@ -157,7 +157,7 @@ def decode_planes(
     turn = np.array(rotation(format), target.dtype)
 
     def work(span: tuple[int, int]) -> int:
-        planes = np.empty(piece * width, np.uint8)
+        planes = np.empty(2 * piece * width, np.uint8)
         read_only = planes.view()
         read_only.flags.writeable = False
         return int(decode_pieces(stream, offsets, other, turn, planes, read_only, piece, *span, target))

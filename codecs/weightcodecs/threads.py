@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cache
+from threading import Lock
 from typing import TypeVar
 
 __all__ = ["map_threads", "spans"]
@@ -19,11 +20,36 @@ def _pool(threads: int) -> ThreadPoolExecutor:
 
 
 def map_threads(work: Callable[[T], R], items: Iterable[T], threads: int) -> list[R]:
-    """Return `[work(item) for item in items]`, with up to `threads` items under way at once."""
+    """Return `[work(item) for item in items]`, with up to `threads` items under way at once.
+
+    Items are begun in order. The calling thread works too: it need not wait until another one wakes up. The
+    first error stops what is not yet begun, and is raised when all that was begun has ended.
+    """
     todo = list(items)
-    if threads <= 1 or len(todo) <= 1:
+    helpers = min(threads, len(todo)) - 1
+    if helpers <= 0:
         return [work(item) for item in todo]
-    return list(_pool(threads).map(work, todo))
+    results: dict[int, R] = {}
+    queue, lock = iter(enumerate(todo)), Lock()
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        while not errors:
+            with lock:
+                index, item = next(queue, (-1, None))
+            if index < 0:
+                return
+            try:
+                results[index] = work(item)  # type: ignore[arg-type]
+            except BaseException as error:
+                errors.append(error)
+
+    futures = [_pool(threads).submit(run) for _ in range(helpers)]
+    run()
+    wait([future for future in futures if not future.cancel()])
+    if errors:
+        raise errors[0]
+    return [results[index] for index in range(len(todo))]
 
 
 def spans(count: int, threads: int, multiple: int) -> list[tuple[int, int]]:

@@ -113,9 +113,14 @@ def pair_histograms(words, size, window, histograms):  # type: ignore[no-untyped
 
 @kernel
 def _pair_table(entries, window, table):  # type: ignore[no-untyped-def]
-    """Entries of pairs from entries of symbols (encoding_table): the first symbol's code on top."""
+    """Entries of pairs from entries of symbols (encoding_table): the first symbol's code on top.
+
+    Rows of a second symbol that does not occur are not filled.
+    """
     for second in range(64):
         entry2 = entries[second + window if second > 0 else 0]
+        if entry2 == _NONE:
+            continue
         for first in range(64):
             entry1 = entries[first + window if first > 0 else 0]
             length1 = entry1 & _LENGTH

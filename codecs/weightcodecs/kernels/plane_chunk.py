@@ -25,7 +25,13 @@ from weightcodecs.kernels.ans_encode import encode_ans
 from weightcodecs.kernels.code_table import MAX_TABLE_BYTES, read_table, write_table
 from weightcodecs.kernels.histogram import SEGMENTS, add_segments, looks_incompressible, segment_histograms
 from weightcodecs.kernels.huffman_code import MAX_CODE_BITS, canonical_codes, code_lengths
-from weightcodecs.kernels.huffman_decode import TABLE_SIZE, decode_streams, decoding_table
+from weightcodecs.kernels.huffman_decode import (
+    TABLE_SIZE,
+    TWO_SYMBOLS,
+    decode_both,
+    decode_streams,
+    decoding_table,
+)
 from weightcodecs.kernels.huffman_encode import encode_streams, encoding_table, stream_sizes
 from weightcodecs.kernels.huffman_pairs import encode_pairs, pair_histograms, pair_numbers
 from weightcodecs.kernels.jit import kernel
@@ -193,31 +199,60 @@ def _place_streams(bounds, table_bytes):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _decode_huffman(stream, at, end, plane, start, size):  # type: ignore[no-untyped-def]
-    bounds = np.empty(SEGMENTS + 1, np.int64)
+def _open_huffman(stream, at, end, size, lengths, bounds, tables):  # type: ignore[no-untyped-def]
+    """Read what stands before the streams; the bits of the shortest code, or 0 if it is not valid."""
     padded = np.empty(MAX_TABLE_BYTES + 8, np.uint8)
     if not _open_streams(stream, at, end, _size_width(size), padded, bounds):
-        return False
-    lengths = np.empty(256, np.uint8)
+        return 0
     position = read_table(padded, lengths)
     if position < 0 or not _place_streams(bounds, (position + 7) >> 3):
-        return False
+        return 0
     used = 0
+    shortest = MAX_CODE_BITS
     for symbol in range(256):
         length = np.int64(lengths[symbol])
         if length > MAX_CODE_BITS:
-            return False
+            return 0
         if length > 0:
             used += TABLE_SIZE >> length
+            shortest = min(shortest, length)
     if used != TABLE_SIZE:
-        return False
-    tables = np.empty(2 * TABLE_SIZE, np.uint64)
+        return 0
     decoding_table(lengths, tables)
+    return shortest
+
+
+@kernel
+def _decode_huffman(stream, at, end, plane, start, size):  # type: ignore[no-untyped-def]
+    bounds = np.empty(SEGMENTS + 1, np.int64)
+    lengths = np.empty(256, np.uint8)
+    tables = np.empty(2 * TABLE_SIZE, np.uint64)
+    shortest = _open_huffman(stream, at, end, size, lengths, bounds, tables)
+    if shortest == 0:
+        return False
     table = tables[TABLE_SIZE:]
     # Eight bytes before the first stream are there: the method, the sizes and the code lengths.
-    return decode_streams(
-        stream, bounds[0], bounds[1], bounds[2], bounds[3], bounds[4], table, lengths, plane, start, size
-    )
+    if shortest < TWO_SYMBOLS:
+        return decode_streams(stream, bounds, table, lengths, plane, start, size, np.uint64(0))
+    return decode_streams(stream, bounds, table, lengths, plane, start, size, np.uint16(0))
+
+
+@kernel
+def _decode_two_huffman(stream, at0, end0, at1, end1, plane, start0, start1, size):  # type: ignore[no-untyped-def]
+    bounds = np.empty((2, SEGMENTS + 1), np.int64)
+    lengths = np.empty((2, 256), np.uint8)
+    tables = np.empty((2, 2 * TABLE_SIZE), np.uint64)
+    shortest0 = _open_huffman(stream, at0, end0, size, lengths[0], bounds[0], tables[0])
+    if shortest0 == 0:
+        return 0
+    shortest1 = _open_huffman(stream, at1, end1, size, lengths[1], bounds[1], tables[1])
+    if shortest1 == 0:
+        return 1
+    table0, table1 = tables[0, TABLE_SIZE:], tables[1, TABLE_SIZE:]
+    if min(shortest0, shortest1) < TWO_SYMBOLS:
+        unit = np.uint64(0)
+        return decode_both(stream, bounds, table0, table1, lengths, plane, start0, start1, size, unit)
+    return decode_both(stream, bounds, table0, table1, lengths, plane, start0, start1, size, np.uint16(0))
 
 
 @kernel
@@ -271,3 +306,18 @@ def decode_chunk(stream, at, coded, plane, start, size):  # type: ignore[no-unty
     if method == ANS:
         return _decode_ans(stream, at + 1, end, plane, start, size)
     return False
+
+
+@kernel
+def decode_two_chunks(stream, at0, coded0, at1, coded1, plane, start0, start1, size):  # type: ignore[no-untyped-def]
+    """Decode two chunks of `size` bytes as ``decode_chunk`` does, which is faster where both are Huffman.
+
+    Returns:
+        How many are good: 2, 1 if the second is not, 0 if the first is not.
+    """
+    if coded0 >= 2 and coded1 >= 2 and stream[at0] == HUFFMAN and stream[at1] == HUFFMAN:
+        end0, end1 = at0 + coded0, at1 + coded1
+        return _decode_two_huffman(stream, at0 + 1, end0, at1 + 1, end1, plane, start0, start1, size)
+    if not decode_chunk(stream, at0, coded0, plane, start0, size):
+        return 0
+    return 1 + decode_chunk(stream, at1, coded1, plane, start1, size)
