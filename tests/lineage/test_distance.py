@@ -21,6 +21,8 @@ from weightcodecs.kernels.bit_distance import (
     block_distances,
     count_bits,
     differing_bits_reference,
+    masked_distances,
+    repeated,
     set_moments,
 )
 
@@ -43,6 +45,12 @@ def test_kernels(dtype, count: int) -> None:
     block_distances(a, b, ends, found)
     parts = np.split(differing_bits_reference(a, b), ends[:-1])
     np.testing.assert_allclose(found, [part.sum() for part in parts], rtol=0)
+
+    masks = rng.integers(0, np.iinfo(dtype).max, ends.size, dtype)
+    words = np.array([repeated(int(mask), bits) for mask in masks], np.uint64)
+    masked_distances(a, b, ends, words, masked := np.empty(ends.size))
+    pairs = zip(np.split(a ^ b, ends[:-1]), masks, strict=True)
+    assert masked.tolist() == [int(np.bitwise_count(part & mask).sum(dtype=int)) for part, mask in pairs]
 
     first = np.array([0, max(1, ends.size // 2), ends.size])
     first = np.unique(first)
@@ -163,13 +171,31 @@ def test_strangers_stay_apart_whatever_the_seed(make: Make) -> None:
         assert not found.related
 
 
-def test_equal_masks_relate_nobody(make: Make) -> None:
-    mask = np.tril(np.ones((96, 96), np.float32))
-    one, two = ({**weights(seed), **{f"attn.{i}.bias": mask for i in range(2)}} for seed in (1, 2))
+@pytest.mark.parametrize("table", ["mask", "positions"])
+def test_equal_tables_relate_nobody(make: Make, table: str) -> None:
+    at = np.arange(96, dtype=np.float32)
+    values = np.tril(np.ones((96, 96))) if table == "mask" else np.sin(np.outer(at, at / 300))
+    tables = {f"attn.{i}.bias": values.astype(np.float32) for i in range(2)}
+    one, two = weights(1) | tables, weights(2) | tables
     found = bit_distance(make("one", one), make("two", two))
     assert found is not None
-    assert found.high < found.threshold
+    assert found.bits < found.independent - 0.5
+    assert (found.high < found.threshold) == (table == "positions")
+    assert found.agreeing < 0.4
     assert not found.related
+
+
+def test_rows_of_like_sizes_relate_nobody(make: Make) -> None:
+    """Embeddings of strangers that share a tokenizer: rare tokens are small in both."""
+    sizes = np.exp(np.random.default_rng(5).standard_normal((256, 1))).astype(np.float32)
+    one, two = weights(1), weights(2)
+    for tensors in (one, two):
+        tensors["model.embed_tokens.weight"] *= sizes
+    found = bit_distance(make("one", one), make("two", two))
+    assert found is not None
+    assert found.bits < found.independent - 0.05
+    assert not found.related
+    assert found.high > found.threshold
 
 
 def test_another_dtype_is_cast_down(make: Make) -> None:

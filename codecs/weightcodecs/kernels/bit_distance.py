@@ -16,7 +16,14 @@ from numpy.typing import NDArray
 from .jit import kernel
 from .unaligned import load64
 
-__all__ = ["block_distances", "count_bits", "differing_bits_reference", "set_moments"]
+__all__ = [
+    "block_distances",
+    "count_bits",
+    "differing_bits_reference",
+    "masked_distances",
+    "repeated",
+    "set_moments",
+]
 
 intrinsic: Any = _intrinsic  # what it makes of a function takes one argument less
 
@@ -63,6 +70,49 @@ def block_distances(a: NDArray[Any], b: NDArray[Any], ends: NDArray[np.int64], o
     _block_bits(a.view(np.uint8), b.view(np.uint8), ends, a.dtype.itemsize, out)
 
 
+@njit(inline="always")
+def _tail(patterns, at, end):  # type: ignore[no-untyped-def]
+    word = np.uint64(0)
+    for byte in range(end - at):
+        word |= np.uint64(patterns[at + byte]) << np.uint64(8 * byte)
+    return word
+
+
+@kernel
+def _masked_bits(a: Any, b: Any, ends: Any, masks: Any, bits: Any) -> None:
+    """See `masked_distances`; a and b are uint8, `ends` in bytes, `bits` float64 (t,)."""
+    at = 0
+    for run in range(ends.size):
+        end, mask = ends[run], masks[run]
+        found = np.int64(0)
+        while at + 8 <= end:
+            found += np.int64(_popcount((load64(a, at) ^ load64(b, at)) & mask))
+            at += 8
+        if at < end:
+            found += np.int64(_popcount((_tail(a, at, end) ^ _tail(b, at, end)) & mask))
+        at = end
+        bits[run] = found
+
+
+def masked_distances(
+    a: NDArray[Any], b: NDArray[Any], ends: NDArray[np.int64], masks: NDArray[np.uint64], out: NDArray[Any]
+) -> None:
+    """Set `out` (t,) to the number of bits inside of a mask in which runs of patterns differ.
+
+    Args:
+        a, b: unsigned patterns (n,) of one type, contiguous.
+        ends: int64 (t,): where each run ends; the first starts at 0, the last ends by n.
+        masks: uint64 (t,): of each run, repeated over the whole word (see `repeated`).
+        out: float64 (t,), overwritten.
+    """
+    _masked_bits(a.view(np.uint8), b.view(np.uint8), ends * a.dtype.itemsize, masks, out)
+
+
+def repeated(mask: int, bits: int) -> int:
+    """Return a mask of one pattern of `bits` bits, side by side in 64 bits."""
+    return sum(mask << at for at in range(0, 64, bits))
+
+
 @kernel
 def set_moments(bits: Any, lengths: Any, first_blocks: Any, means: Any, variances: Any) -> None:
     """Set the mean of each tensor's blocks, and the variance of that mean by successive differences.
@@ -93,14 +143,6 @@ def _add(ones, x, y):  # type: ignore[no-untyped-def]
     """Add three words bit by bit: (carries, sums)."""
     half = ones ^ x
     return (ones & x) | (half & y), half ^ y
-
-
-@njit(inline="always")
-def _tail(patterns, at, end):  # type: ignore[no-untyped-def]
-    word = np.uint64(0)
-    for byte in range(end - at):
-        word |= np.uint64(patterns[at + byte]) << np.uint64(8 * byte)
-    return word
 
 
 @kernel
@@ -145,8 +187,7 @@ def count_bits(patterns: NDArray[Any], firsts: NDArray[np.int64], counts: NDArra
         counts: int64 (t, bits), lowest bit first, added to.
     """
     bits = patterns.dtype.itemsize * 8
-    lowest = sum(1 << at for at in range(0, 64, bits))
-    masks = np.array([lowest << bit for bit in range(bits)], np.uint64)
+    masks = np.array([repeated(1 << bit, bits) for bit in range(bits)], np.uint64)
     _count_bits(patterns.view(np.uint8), firsts * patterns.dtype.itemsize, masks, counts)
 
 

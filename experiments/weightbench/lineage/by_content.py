@@ -86,7 +86,7 @@ def _nearest(model: Model, base: Model, ours: list[str], theirs: list[str], seed
             set_moments(blocks, layout.lengths, layout.first_blocks, mean, variance)
             distances[j], errors[j] = mean[0], np.sqrt(variance[0])
         best = int(np.argmin(distances))
-        limit = float(apart(left.ones, right[best].ones)[0])
+        limit = float(apart(left.ones, right[best].ones).sum())
         others = [
             j for j, drawn in enumerate(right) if not np.array_equal(drawn.patterns, right[best].patterns)
         ]

@@ -9,12 +9,16 @@ standard errors; where no sampled bit differs, its end is what 3 differing block
 give.
 
 **Relation.** Were the models unrelated, the bits of corresponding weights would be independent given how
-often each bit is set in each tensor, p_a and p_b: the expected distance is Σ_t w_t Σ_bits p_a (1 − p_b) + p_b
-(1 − p_a). That is the mean over all ways to pair a tensor's sampled values anew. D varies around it by at
-most its own standard error (without the correction for what was looked at: the weights themselves are the
-random draw). The threshold is the expectation minus 4 such errors; models are related if the interval's upper
-end is below it, and so, each for itself, are tensors that hold at least half of the values that could tell
-(equal masks or position tables in models that share nothing else relate nobody).
+often each bit is set in each tensor, p_a and p_b: the expected distance is
+Σ_t w_t Σ_bits p_a (1 − p_b) + p_b (1 − p_a), the mean over all ways to pair a tensor's sampled values anew.
+Strangers can be nearer than that where the sizes of their weights are alike, row by row (embeddings of rare
+tokens); so of exponent bits the flips that were measured are taken where they are fewer, and it is signs and
+mantissas that decide. The threshold is what results, minus the larger of 4 standard errors (without the
+correction for what was looked at: the weights themselves are the random draw) and 1/6 bit, by which the signs
+alone of Gaussians of correlation 1/2 fall short of independent ones; a fine-tune that has moved further than
+that has little to gain from its base. Models are related if the interval's upper end is below the threshold,
+and so, each for itself, are tensors that hold at least half of the values that could tell (equal masks or
+position tables in models that share nothing else relate nobody).
 """
 
 from __future__ import annotations
@@ -35,6 +39,7 @@ __all__ = ["MARGIN", "MOST", "Distance", "Evidence", "apart", "compare", "judge"
 
 CONFIDENCE = 1.96
 MARGIN = 4.0
+HALF_CORRELATED = 1 / 2 - 1 / 3  # signs of Gaussians of correlation 1/2 differ with probability arccos(1/2)/π
 ZERO_BLOCKS = 3.0  # the rule of three: a share that was never met in n draws is below 3/n (95 %)
 MOST = 0.5
 
@@ -103,7 +108,8 @@ class Evidence:
         unseen: shares of their values that were not looked at.
         means: mean numbers of differing bits of a value.
         variances: of the means, as if the weights were drawn anew.
-        independent: what the means would be of unrelated tensors.
+        apart: shares of values that would differ in each bit if the tensors were unrelated, (t, bits).
+        exponents: mean numbers of differing exponent bits.
         flips: shares of values that differ in each bit (t, bits), or None.
         blocks, samples: how many blocks and values were looked at.
     """
@@ -113,7 +119,8 @@ class Evidence:
     unseen: NDArray[np.float64]
     means: NDArray[np.float64]
     variances: NDArray[np.float64]
-    independent: NDArray[np.float64]
+    apart: NDArray[np.float64]
+    exponents: NDArray[np.float64]
     flips: NDArray[np.float64] | None
     blocks: int
     samples: int
@@ -121,7 +128,7 @@ class Evidence:
 
 def compare(a: Drawn, b: Drawn, layout: Layout, *, share: float = 1.0, per_bit: bool = False) -> Distance:
     """Return the distance of samples of two models; the layout is not empty."""
-    from weightcodecs.kernels.bit_distance import block_distances, set_moments
+    from weightcodecs.kernels.bit_distance import block_distances, masked_distances, set_moments
 
     blocks = np.empty(layout.ends.size)
     block_distances(a.patterns, b.patterns, layout.ends, blocks)
@@ -129,6 +136,8 @@ def compare(a: Drawn, b: Drawn, layout: Layout, *, share: float = 1.0, per_bit: 
     set_moments(blocks, layout.lengths, layout.first_blocks, means, variances)
     alone = np.diff(layout.first_blocks) == 1
     variances[alone] = widest_variance(layout.bits.itemsize * 8, np.diff(layout.first_values)[alone])
+    exponents = np.empty(len(layout.counts))
+    masked_distances(a.patterns, b.patterns, layout.first_values[1:], layout.exponents, exponents)
     evidence = Evidence(
         layout.formats,
         layout.weights,
@@ -136,6 +145,7 @@ def compare(a: Drawn, b: Drawn, layout: Layout, *, share: float = 1.0, per_bit: 
         means,
         variances,
         apart(a.ones, b.ones),
+        exponents / np.diff(layout.first_values),
         _flips(a, b, layout) if per_bit else None,
         layout.ends.size,
         int(layout.first_values[-1]),
@@ -149,31 +159,37 @@ def widest_variance(bits: int, counts: NDArray[np.int64]) -> NDArray[np.float64]
 
 
 def apart(ones_a: NDArray[np.float64], ones_b: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the expected distance (t,) of independent values from the shares (t, bits) of set bits."""
-    result: NDArray[np.float64] = np.sum(ones_a + ones_b - 2 * ones_a * ones_b, axis=1)
-    return result
+    """Return where independent values differ in each bit (t, bits), from the shares (t, bits) of set bits."""
+    return ones_a + ones_b - 2 * ones_a * ones_b
 
 
 def judge(found: Evidence, share: float) -> Distance:
     """Put together what was found for each tensor; `share` as in `Distance`."""
     weights, widest = found.weights, float(max(get_format(name).bits for name in found.formats))
-    bits, expected = float(weights @ found.means), float(weights @ found.independent)
+    bits, independent = float(weights @ found.means), found.apart.sum(axis=1)
     half = CONFIDENCE * sqrt(weights**2 @ (found.variances * found.unseen))
     high = bits + half
     if bits == 0 and found.unseen.any():
         high = ZERO_BLOCKS / found.blocks * widest
+    beside = found.apart.copy()
+    for j, name in enumerate(found.formats):
+        format = get_format(name)
+        beside[j, format.mantissa_bits : format.bits - 1] = 0.0
+    strangers = np.minimum(independent, found.exponents + beside.sum(axis=1))
     errors = np.sqrt(found.variances)
-    telling = found.independent > 2 * MARGIN * errors
-    below = telling & (found.means + CONFIDENCE * errors < found.independent - MARGIN * errors)
+    margins = np.maximum(MARGIN * errors, HALF_CORRELATED)
+    telling = strangers > 2 * margins
+    below = telling & (found.means + CONFIDENCE * errors < strangers - margins)
     told = float(weights[telling].sum())
+    margin = max(MARGIN * sqrt(weights**2 @ found.variances), HALF_CORRELATED)
     per_bit, entropy = ({}, nan) if found.flips is None else _by_format(found, found.flips)
     return Distance(
         bits=bits,
         low=max(0.0, bits - half),
         high=min(widest, high),
         samples=found.samples,
-        independent=expected,
-        threshold=expected - MARGIN * sqrt(weights**2 @ found.variances),
+        independent=float(weights @ independent),
+        threshold=float(weights @ strangers) - margin,
         agreeing=float(weights[below].sum()) / told if told else 0.0,
         share=share,
         per_bit=MappingProxyType(per_bit),

@@ -26,8 +26,8 @@ def exact_distance(a: Model, b: Model, pairs: Sequence[tuple[str, str, int]], sh
 
     formats = tuple(a.tensors[key].format for key, _, _ in pairs)
     counts = np.array([count for _, _, count in pairs])
-    means, variances, independent = np.zeros((3, len(pairs)))
-    flips = np.zeros((len(pairs), max(get_format(name).bits for name in formats)))
+    means, variances, exponents = np.zeros((3, len(pairs)))
+    flips, independent = np.zeros((2, len(pairs), max(get_format(name).bits for name in formats)))
     for j, (ours, theirs, count) in enumerate(pairs):
         format = get_format(formats[j])
         found = np.zeros((3, format.bits), np.int64)
@@ -48,7 +48,8 @@ def exact_distance(a: Model, b: Model, pairs: Sequence[tuple[str, str, int]], sh
         b.drop(theirs)
         flips[j, : format.bits] = found[0] / count
         means[j] = flips[j].sum()
-        independent[j] = apart(found[1:2] / count, found[2:3] / count)[0]
+        independent[j, : format.bits] = apart(found[1] / count, found[2] / count)
+        exponents[j] = flips[j, format.mantissa_bits : format.bits - 1].sum()
         variances[j] = (
             squares / (2 * steps) / (steps + 1) if steps else widest_variance(format.bits, counts)[j]
         )
@@ -59,6 +60,7 @@ def exact_distance(a: Model, b: Model, pairs: Sequence[tuple[str, str, int]], sh
         means,
         variances,
         independent,
+        exponents,
         flips,
         int(counts.sum()) // BLOCK,
         int(counts.sum()),

@@ -26,7 +26,17 @@ from weightcodecs.formats import FORMATS, get_format
 
 from .signature import bare_name
 
-__all__ = ["BLOCK", "Drawn", "Layout", "Places", "Sampler", "float_count", "layout_of", "places"]
+__all__ = [
+    "BLOCK",
+    "Drawn",
+    "Layout",
+    "Places",
+    "Sampler",
+    "exponent_mask",
+    "float_count",
+    "layout_of",
+    "places",
+]
 
 BLOCK = 16
 LEAST_BLOCKS = 4
@@ -77,6 +87,7 @@ class Layout:
         ends: int64 (k,): where each block ends.
         lengths: float64 (k,): of the blocks.
         bits: unsigned type that holds every pattern.
+        exponents: uint64 (t,): the exponent bits of the tensors' formats, repeated over the word.
     """
 
     counts: tuple[int, ...]
@@ -89,6 +100,7 @@ class Layout:
     ends: NDArray[np.int64]
     lengths: NDArray[np.float64]
     bits: np.dtype[Any]
+    exponents: NDArray[np.uint64]
 
 
 @lru_cache(maxsize=64)
@@ -96,11 +108,15 @@ def layout_of(
     counts: tuple[int, ...], formats: tuple[str, ...], labels: tuple[str, ...], rate: float, seed: int
 ) -> Layout:
     """Return the layout of tensors, none of them empty, of float formats."""
+    from weightcodecs.kernels.bit_distance import repeated
+
     drawn = [places(count, rate, seed, label) for count, label in zip(counts, labels, strict=True)]
     lengths = np.concatenate([p.lengths for p in drawn]) if drawn else np.zeros(0, np.int64)
     ends = np.cumsum(lengths)
     first_blocks = np.cumsum([0, *(p.starts.size for p in drawn)])
     sizes = np.array(counts, np.float64)
+    types = [get_format(name).bits_dtype for name in formats]
+    bits = max(types, key=lambda dtype: dtype.itemsize, default=np.dtype("u1"))
     return Layout(
         counts,
         formats,
@@ -111,12 +127,15 @@ def layout_of(
         np.concatenate([[0], ends])[first_blocks].astype(np.int64),
         ends.astype(np.int64),
         lengths.astype(np.float64),
-        max(
-            (get_format(name).bits_dtype for name in formats),
-            key=lambda d: d.itemsize,
-            default=np.dtype("u1"),
-        ),
+        bits,
+        np.array([repeated(exponent_mask(name), bits.itemsize * 8) for name in formats], np.uint64),
     )
+
+
+def exponent_mask(format: str) -> int:
+    """Return the exponent bits of a pattern of a format."""
+    found = get_format(format)
+    return ((1 << found.exponent_bits) - 1) << found.mantissa_bits
 
 
 @dataclass(frozen=True, slots=True)
