@@ -58,6 +58,10 @@ class Chunks:
                 del values
                 model.drop(name)
 
+    def warm_up(self) -> None:
+        """Compile what cuts, so that no time is spent on it later."""
+        self._ends(np.frombuffer(bytes(1024), np.uint8), get_format("uint8"))
+
     def read(self, place: Place) -> Array:
         """Return the values of a chunk."""
         m, t, first, end = place

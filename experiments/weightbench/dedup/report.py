@@ -106,7 +106,10 @@ def dedup_report(models: Sequence[Model], level: Granularity | str) -> DedupRepo
         name, counts = level, _files(models)
     elif level.kind == "chunk":
         name = f"chunk {level.chunking} {level.chunk_bytes}"
-        counts = _chunks(models, level)
+        chunks = Chunks(models, level)
+        chunks.warm_up()
+        begun = time.perf_counter()
+        counts = _chunks(chunks)
     elif level.kind == "parameter":
         name, counts = "parameter", _parameters(models)
     else:
@@ -146,8 +149,7 @@ def _units(models: Sequence[Model], level: Granularity) -> Counts:
     return tally.counts()
 
 
-def _chunks(models: Sequence[Model], level: Granularity) -> Counts:
-    chunks = Chunks(models, level)
+def _chunks(chunks: Chunks) -> Counts:
     tally = _Tally(Contents(chunks.read_bytes, 4))
     for tensor in chunks:
         data, width = byte_view(tensor.values), tensor.format.nbytes

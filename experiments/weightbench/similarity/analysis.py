@@ -17,7 +17,7 @@ from weightbench.dedup.contents import Contents, Place
 from weightbench.dedup.projection import ENTRY_BYTES
 from weightbench.granularity import Granularity
 from weightbench.models.model import Model
-from weightcodecs import ConfigError, get_codec
+from weightcodecs import Codec, ConfigError, get_codec
 from weightcodecs.blob import byte_view
 from weightcodecs.kernels.super_features import SUPER_FEATURES, super_features
 
@@ -134,7 +134,6 @@ def analyse_similarity(
     Raises:
         ConfigError: a setting of the cut is out of range, or `alone` loses bits or takes too few formats.
     """
-    begun = time.perf_counter()
     codec = get_codec(alone)
     if codec.needs_reference or any(
         codec.unsupported(format) or not codec.error_bound(format).lossless
@@ -142,6 +141,8 @@ def analyse_similarity(
     ):
         raise ConfigError(f"{alone} is no lossless codec for every format; choose zipnn or zstd")
     chunks = Chunks(models, Granularity("chunk", chunk_bytes, chunking))
+    _warm_up(chunks, codec)
+    begun = time.perf_counter()
     contents = Contents(chunks.read_bytes, 4)
     index = _FeatureIndex()
     count: Counter[str] = Counter()
@@ -189,6 +190,15 @@ _COUNTED = {
     *("chunks", "duplicates", "candidates", "similar", "raw_bytes", "duplicate_bytes", "similar_bytes"),
     *("delta_bytes", "similar_alone_bytes", "alone_bytes"),
 }
+
+
+def _warm_up(chunks: Chunks, codec: Codec) -> None:
+    """Compile what will be called, so that no time is spent on it later."""
+    chunks.warm_up()
+    values = np.frombuffer(bytes(4096), np.float32)  # read-only, as a model's
+    super_features(np.frombuffer(byte_view(values), np.uint8), np.array([values.nbytes]), values.itemsize)
+    codec.encode(values)
+    encode_delta(values, values)
 
 
 class _FeatureIndex:

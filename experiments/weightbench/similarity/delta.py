@@ -48,13 +48,15 @@ def decode_delta(delta: bytes, base: Array, count: int) -> Array:
         raise CorruptBlobError("similarity: the delta starts with no letter of ours")
     nbytes = count * base.itemsize
     try:
+        if zstandard.frame_content_size(delta[1:]) != nbytes:
+            raise CorruptBlobError(f"similarity: the delta does not hold {nbytes} bytes")
         data = zstandard.ZstdDecompressor(dict_data=_dictionary(base)).decompress(
-            delta[1:], max_output_size=nbytes
+            delta[1:], max_output_size=nbytes, allow_extra_data=False
         )
     except zstandard.ZstdError as error:
         raise CorruptBlobError(f"similarity: {error}") from None
     if len(data) != nbytes:
-        raise CorruptBlobError(f"similarity: {len(data)} bytes came out where {nbytes} should")
+        raise CorruptBlobError("similarity: the delta is shorter than it says")
     return np.frombuffer(data, base.dtype)
 
 
