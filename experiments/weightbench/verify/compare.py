@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,9 @@ from weightbench.verify.moments import Moments, clamped, psnr
 from weightbench.verify.verdict import UnitVerdict, Violation
 from weightcodecs import ErrorBound, FloatFormat, format_of
 
+if TYPE_CHECKING:
+    from weightbench.verify.kernel import Found
+
 __all__ = ["check", "same_bits"]
 
 Array = NDArray[Any]
@@ -26,8 +29,6 @@ Floats = NDArray[np.float64]
 
 _BLOCK = 1 << 15  # values; 256 KiB as float64
 _WORDS = 1 << 14  # 64-bit words compared at once: the result stays in the first-level cache
-# Exponent bits of the type in which a format is compared by compiled code.
-_COMPILED = dict.fromkeys(("float32", "float16", "bfloat16"), 0x7F800000) | {"float64": 0x7FF0000000000000}
 
 
 def check(
@@ -62,8 +63,12 @@ def check(
     # A bound that follows the data is judged by the largest magnitude of this very unit.
     judged = bound.of(_largest(x)) if bound.of_max else bound
     tally = _Tally(key, round, format, judged, bound)
-    for start in range(0, x.size, _BLOCK):
-        tally.add(start, x[start : start + _BLOCK], y[start : start + _BLOCK])
+    start = 0
+    while start < x.size:
+        start += tally.take_inside(x[start:], y[start:])
+        if start < x.size:
+            tally.add(start, x[start : start + _BLOCK], y[start : start + _BLOCK])
+            start += _BLOCK
     return tally.verdict(), tally.moments
 
 
@@ -126,8 +131,6 @@ class _Tally:
 
     def add(self, start: int, x: Array, y: Array) -> None:
         """Take in a block of originals `x` and decoded values `y`, flat and contiguous."""
-        if self._within(x, y):
-            return
         bits_x, bits_y = x.view(self.format.bits_dtype), y.view(self.format.bits_dtype)
         differs = np.asarray(bits_x != bits_y)
         self.values += x.size
@@ -147,64 +150,48 @@ class _Tally:
         self.beyond += int(np.count_nonzero(beyond))
         self._judge(start, x, y, differs, nonfinite, beyond)
 
-    def _within(self, x: Array, y: Array) -> bool:
-        """Take in a block of finite values that all keep a bound, and say so; otherwise do nothing.
+    def take_inside(self, x: Array, y: Array) -> int:
+        """Take in leading values that are finite and keep the bound; return how many.
 
-        The common case, in two or three passes that hold nothing in memory beside the block.
+        The common case, in one pass that holds nothing in memory.
         """
-        absolute, factor = self.bound.absolute, self.bound.relative
-        if self.format.name not in _COMPILED or (absolute == 0.0) == (factor == 0.0):
-            return False
-        from weightbench.verify.kernel import block_errors, count_nonfinite, may_exceed  # loads Numba
+        if self.bound.lossless:
+            return 0
+        from weightbench.verify.kernel import errors_inside  # loads Numba
 
-        if x.itemsize < 4:  # exact; and finite numbers differ in their bits where they did before
-            with np.errstate(invalid="ignore"):  # a signalling NaN
-                x, y = x.astype(np.float32), y.astype(np.float32)
-        bits = np.dtype(f"u{x.itemsize}")
-        exponent = bits.type(_COMPILED[self.format.name])
-        if count_nonfinite(x.view(bits), y.view(bits), exponent):
-            return False
-        signed = np.dtype(f"i{x.itemsize}")
-        found = block_errors(x, y, x.view(signed), y.view(signed))
-        top, relative, at_zero = found[2:5]
-        if top != 0.0 and not 2.0**-400 < top < 2.0**400:
-            return False
-        if not self._surely_inside(top, relative, at_zero) and (factor or may_exceed(x, y, absolute)):
-            return False
-        self.values += x.size
-        self.exact += x.size - found[8]
-        self._take(x, y, *found[:8])
-        return True
+        found = errors_inside(x, y, self.format, self.bound.absolute, self.bound.relative, self.max_rel)
+        if found.values:
+            self.values += found.values
+            self.exact += found.values - found.differing
+            self._take(x, y, found)
+        return found.values
 
     def _errors(self, x: Floats, y: Floats) -> Bools | None:
         """Statistics of finite values, and where they exceed the bound; None if they nowhere do."""
-        from weightbench.verify.kernel import (
-            block_errors,
-        )  # loads Numba, which lossless codecs can do without
+        from weightbench.verify.kernel import all_errors  # loads Numba, which lossless codecs can do without
 
-        numbers = block_errors(x, y, x.view(np.int64), y.view(np.int64))[:8]
-        self._take(x, y, *numbers)
-        top, relative, at_zero = numbers[2:5]
-        return None if top == 0.0 or self._surely_inside(top, relative, at_zero) else self._beyond(x, y)
+        found = all_errors(x, y)
+        self._take(x, y, found)
+        inside = self._surely_inside(found.top, found.relative, found.at_zero)
+        return None if found.top == 0.0 or inside else self._beyond(x, y)
 
-    def _take(
-        self, x: Array, y: Array, low: float, high: float, top: float, relative: float, at_zero: float,
-        total: float, squares: float, signs: int,
-    ) -> None:  # fmt: skip
-        """Merge the statistics of a block."""
+    def _take(self, x: Array, y: Array, found: Found) -> None:
+        """Merge the statistics of the first `found.values` values."""
+        low, high, top = found.smallest, found.largest, found.top
         self.smallest = low if self.smallest is None else min(self.smallest, low)
         self.largest = high if self.largest is None else max(self.largest, high)
         self.max_abs = max(self.max_abs, clamped(top))
-        self.max_rel = max(self.max_rel, clamped(relative))
-        self.zero_signs += signs
+        self.max_rel = max(self.max_rel, clamped(found.relative))
+        self.zero_signs += found.signs
         if top == 0.0 or 2.0**-400 < top < 2.0**400:
-            self.moments.merge(Moments(x.size, 1.0, total, squares))
+            self.moments.merge(Moments(found.values, 1.0, found.total, found.squares))
         else:
             with np.errstate(over="ignore"):
                 errors = np.clip(y - x, -np.finfo(np.float64).max, np.finfo(np.float64).max)
             self.moments.add(errors, clamped(top))
         if top != 0.0:
-            self.max_share = max(self.max_share, clamped(self._share(x, y, top, relative, at_zero)))
+            share = self._share(x, y, top, found.relative, found.at_zero)
+            self.max_share = max(self.max_share, clamped(share))
 
     def _share(self, x: Floats, y: Floats, top: float, relative: float, at_zero: float) -> float:
         """Largest error over its bound."""
