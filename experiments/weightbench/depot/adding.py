@@ -144,7 +144,8 @@ class Adding:
     def begin(self) -> int:
         """Look for whole files that are there already; return the bytes of their tensors."""
         with self._ingest.timed("hash"):
-            known = dict(self.model.known_sha256())
+            # What is not known is computed from what is read anyway, unless another file has its size.
+            known = dict(self.model.remembered_sha256())
             if self._dedup:
                 known |= worth_hashing(self._folder, self.model, known)
                 self._repeated = repeated_files(self._folder, self.model, known)
@@ -229,6 +230,8 @@ class Adding:
         model, ingest = self.model, self._ingest
         with ingest.timed("hash"):
             digests = self._digests.finish()
+        names = [file.name for file in model.files]
+        model.learn_sha256(dict(zip(names, digests, strict=True)))
         repeated = {r.file.name: r for r in self._repeated}
         formats = dict.fromkeys(info.format for info in model.tensors.values() if info.nbytes)
         bounds = {f: weightcodecs.EXACT if f in self._refused else self._bound(f) for f in formats}

@@ -183,13 +183,21 @@ class Depot:
             self._require_new(low.name)
             return add_pair(self._folder, high, low, pairs, codec, alone, settings, progress, on_unit)
 
-    def open(self, name: str, *, threads: int = 1, cache_bytes: int = CACHE_BYTES) -> StoredModel:
+    def open(
+        self,
+        name: str,
+        *,
+        threads: int = 1,
+        cache_bytes: int = CACHE_BYTES,
+        memory_bytes: int = MEMORY_BYTES,
+    ) -> StoredModel:
         """Open a model; its manifest is checked wholly, no object is read.
 
         Args:
             name: the model.
-            threads: handed to the codecs.
+            threads: how many units are decoded at once while files are restored.
             cache_bytes: limit of the decoded units that are kept because they hold several tensors.
+            memory_bytes: limit of the bytes in flight between decoding and writing.
 
         Raises:
             NoSuchModelError: there is no such model; has the nearest names.
@@ -201,7 +209,8 @@ class Depot:
                 self._folder.on_read(self._folder.manifest_path(name).stat().st_size)
             try:
                 self._folder.refresh()
-                return StoredModel(manifest, objects_of(self._folder, manifest), threads, cache_bytes)
+                objects = objects_of(self._folder, manifest)
+                return StoredModel(manifest, objects, threads, cache_bytes, memory_bytes)
             except ArchiveError as error:
                 # A writer may have moved objects between one look and the next.
                 if not left or (isinstance(error, CorruptDepotError) and left < _TRIES - 3):
@@ -249,7 +258,7 @@ class Depot:
                 manifest = read_manifest(path)
                 objects = objects_of(folder, manifest)
                 if deep:
-                    StoredModel(manifest, objects, 1, CACHE_BYTES).verify(deep=True)
+                    StoredModel(manifest, objects, 1, CACHE_BYTES, MEMORY_BYTES).verify(deep=True)
         except CorruptDepotError:
             raise
         except CorruptArchiveError as error:

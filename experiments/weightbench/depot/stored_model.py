@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
-from weightbench.archive import CorruptArchiveError
+import numpy as np
+
+from weightbench.archive import CorruptArchiveError, StoredFile
 from weightbench.archive.literals import LiteralBytes
 from weightbench.archive.stored_tensors import Place, StoredTensors
 from weightbench.granularity import expand
 from weightbench.models.model import Array
 from weightcodecs import ErrorBound, get_format
+from weightcodecs.blob import byte_view
 from weightcodecs.errors import CorruptBlobError
 
 from .errors import CorruptDepotError
 from .folder import Folder, Pack
 from .manifest import Manifest, ManifestUnit
 from .objects import Kind, ObjectId, Part, StoredObject
+from .pipeline import Budget, in_order
 from .reading import decode_object, decode_part, record_bytes
 
 __all__ = ["Objects", "StoredModel", "objects_of"]
+
+# Coded bytes are mapped; values, a base's values, and what a codec needs in between.
+IN_FLIGHT = 3
 
 
 class Objects:
@@ -55,6 +65,30 @@ def objects_of(folder: Folder, manifest: Manifest) -> Objects:
     return Objects(found, folder.path)
 
 
+@dataclass(slots=True)
+class Run:
+    """Bytes of a file: values that are decoded ahead, or bytes that are read when it is their turn."""
+
+    share: int
+    ahead: Callable[[], Array] | None
+    later: Callable[[], Iterator[memoryview]] | None
+    values: Array | None = None
+
+    def decode(self) -> Run:
+        """Decode what is decoded ahead."""
+        if self.ahead is not None:
+            self.values = self.ahead()
+        return self
+
+    def bytes(self) -> Iterator[memoryview]:
+        """Yield the bytes."""
+        if self.values is not None:
+            yield byte_view(np.ascontiguousarray(self.values))
+            self.values = None
+        elif self.later is not None:
+            yield from self.later()
+
+
 class StoredModel(StoredTensors):
     """An open model; `Depot.open` makes it. It stays readable when it is deleted meanwhile.
 
@@ -63,9 +97,11 @@ class StoredModel(StoredTensors):
         manifest: what it is made of.
     """
 
-    def __init__(self, manifest: Manifest, objects: Objects, threads: int, cache_bytes: int) -> None:
+    def __init__(
+        self, manifest: Manifest, objects: Objects, threads: int, cache_bytes: int, memory_bytes: int
+    ) -> None:
         self.name, self.manifest = manifest.name, manifest
-        self._objects, self._threads = objects, threads
+        self._objects, self._threads, self._memory = objects, threads, memory_bytes
         self._literals: tuple[str, LiteralBytes[ObjectId]] | None = None
         self._scales: dict[ObjectId, Array] = {}  # of pairs whose low tensor was read: small
         places: dict[str, list[Place]] = {name: [] for name in manifest.tensors}
@@ -115,6 +151,15 @@ class StoredModel(StoredTensors):
             self._literals = file, LiteralBytes(found.literals, size, self._literal_blob)
         yield from self._literals[1].read(offset, nbytes)
 
+    def file_bytes(self, stored: StoredFile) -> Iterator[memoryview]:
+        """Yield the bytes of one of `files` in order; what comes next is decoded meanwhile."""
+        budget = Budget(self._memory)
+        runs = in_order(self._runs(stored, budget), Run.decode, self._threads, budget)
+        with closing(runs):
+            for run in runs:
+                yield from run.bytes()
+                budget.give_back(run.share)
+
     def verify(self, *, deep: bool = False) -> None:
         """Check every byte that the model needs against its checksum; `deep`: decode everything, too.
 
@@ -130,6 +175,25 @@ class StoredModel(StoredTensors):
             raise
         except CorruptArchiveError as error:
             raise CorruptDepotError(str(error)) from error
+
+    def _runs(self, stored: StoredFile, budget: Budget) -> Iterator[Run]:
+        literals = 0
+        for extent in stored.file.extents:
+            if extent.tensor is None:
+                read = partial(self.literal_bytes, stored.file.name, literals, extent.nbytes)
+                yield Run(budget.take(0), None, read)
+                literals += extent.nbytes
+            else:
+                for place in self._places[extent.tensor]:
+                    unit = self.manifest.units[place.unit]
+                    nbytes = unit.count * get_format(unit.format).nbytes
+                    if place.unit in self._shared:  # decoded once for several tensors, where they are written
+                        yield Run(budget.take(0), None, partial(self._one, place))
+                    else:
+                        yield Run(budget.take(IN_FLIGHT * nbytes), partial(self._piece, place), None)
+
+    def _one(self, place: Place) -> Iterator[memoryview]:
+        yield byte_view(np.ascontiguousarray(self._piece(place)))
 
     def _decoded(self, unit: ManifestUnit) -> Array:
         format = get_format(unit.format)

@@ -16,7 +16,7 @@ import numpy as np
 
 from weightcodecs.formats import get_format
 
-from .content import file_sha256
+from .content import file_sha256, remember_sha256, remembered_sha256
 from .errors import MalformedFileError, ModelNotFoundError
 from .model import Array, Extent, Model, ModelFile, Origin, TensorInfo, empty, read_only
 
@@ -25,12 +25,16 @@ __all__ = ["MappedFile", "MappedModel", "WeightFile", "map_file"]
 
 @dataclass(frozen=True, slots=True)
 class MappedFile:
-    """A file in memory, read-only. It must not be cut short while it is mapped."""
+    """A file in memory, read-only. It must not be cut short while it is mapped.
+
+    `status` is the file's when it was mapped.
+    """
 
     name: str
     path: Path
     nbytes: int
     data: mmap.mmap
+    status: os.stat_result
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +52,14 @@ def map_file(path: Path, name: str | None = None) -> MappedFile:
         if not stat.S_ISREG(path.stat().st_mode):
             raise ModelNotFoundError(f"{path} is not a file; give a folder or a weight file")
         with path.open("rb") as file:
-            nbytes = os.fstat(file.fileno()).st_size
+            status = os.fstat(file.fileno())
+            nbytes = status.st_size
             if nbytes == 0:
                 raise MalformedFileError(path, "it is empty")
             data = mmap.mmap(file.fileno(), nbytes, access=mmap.ACCESS_READ)
     except (OSError, ValueError) as error:
         raise ModelNotFoundError(f"{path} cannot be read ({error})") from error
-    return MappedFile(name or path.name, path, nbytes, data)
+    return MappedFile(name or path.name, path, nbytes, data, status)
 
 
 class MappedModel(Model):
@@ -97,6 +102,17 @@ class MappedModel(Model):
     def known_sha256(self) -> Mapping[str, str]:
         """Return the SHA-256 of every file: read once, then remembered in the cache directory."""
         return {file.name: file_sha256(file.path) for file in self._mapped.values()}
+
+    def remembered_sha256(self) -> Mapping[str, str]:
+        """Return the SHA-256 of the files that are in the cache directory; nothing is read."""
+        found = {f.name: remembered_sha256(f.path, f.status) for f in self._mapped.values()}
+        return {name: digest for name, digest in found.items() if digest is not None}
+
+    def learn_sha256(self, digests: Mapping[str, str]) -> None:
+        """Remember the SHA-256 of files in the cache directory."""
+        for name, digest in digests.items():
+            file = self._mapped[name]
+            remember_sha256(file.path, file.status, digest)
 
     def read(self, name: str) -> Array:
         """Return a view of the tensor in its file (a copy if it is not aligned to its elements there)."""

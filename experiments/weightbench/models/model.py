@@ -130,6 +130,13 @@ class Model(abc.ABC):
         """Return the SHA-256 of whole files, by name, where they are known without reading them again."""
         return {}
 
+    def remembered_sha256(self) -> Mapping[str, str]:
+        """Return those of `known_sha256` that cost no reading at all."""
+        return {}
+
+    def learn_sha256(self, digests: Mapping[str, str]) -> None:  # noqa: B027 - there may be nothing to gain
+        """Take note of the SHA-256 of whole files, by name, that somebody computed from what he read here."""
+
     def elements(self, name: str, start: int, stop: int) -> Array:
         """Return the elements [start, stop) of a tensor in C order, one-dimensional, of its format."""
         return self.read(name).reshape(-1)[start:stop]
