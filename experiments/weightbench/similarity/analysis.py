@@ -17,7 +17,7 @@ from weightbench.dedup.contents import Contents, Place
 from weightbench.dedup.projection import ENTRY_BYTES
 from weightbench.granularity import Granularity
 from weightbench.models.model import Model
-from weightcodecs import Codec, ConfigError, get_codec
+from weightcodecs import Codec, ConfigError, get_codec, get_format
 from weightcodecs.blob import byte_view
 from weightcodecs.kernels.super_features import SUPER_FEATURES, super_features
 
@@ -195,10 +195,12 @@ _COUNTED = {
 def _warm_up(chunks: Chunks, codec: Codec) -> None:
     """Compile what will be called, so that no time is spent on it later."""
     chunks.warm_up()
-    values = np.frombuffer(bytes(4096), np.float32)  # read-only, as a model's
-    super_features(np.frombuffer(byte_view(values), np.uint8), np.array([values.nbytes]), values.itemsize)
-    codec.encode(values)
-    encode_delta(values, values)
+    for format in dict.fromkeys(info.format for model in chunks.models for info in model.tensors.values()):
+        dtype = get_format(format).dtype
+        values = np.frombuffer(bytes(4096), dtype)  # read-only, as a model's
+        super_features(np.frombuffer(byte_view(values), np.uint8), np.array([values.nbytes]), values.itemsize)
+        codec.encode(values)
+        encode_delta(values, values)
 
 
 class _FeatureIndex:

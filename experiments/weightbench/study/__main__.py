@@ -126,8 +126,8 @@ def _similar(models: Sequence[Model], options: argparse.Namespace) -> list[Simil
 
 def _dedup_line(report: DedupReport) -> str:
     return (
-        f"{report.level:<24}{report.units:>11}{report.entries:>11}{report.ratio:>9.4f}"
-        f"{report.counted_ratio:>9.4f}{_bytes(report.metadata_bytes):>11}{_bytes(report.projected):>11}"
+        f"{report.level:<24}{report.units:>11}{report.entries:>11}{report.ratio:>9.5g}"
+        f"{report.counted_ratio:>9.5g}{_bytes(report.metadata_bytes):>11}{_bytes(report.projected):>11}"
         f"{report.mb_per_second:>8.0f}"
     )
 
