@@ -232,17 +232,18 @@ class _Tally:
             return
         found = [("not bit-exact", differs)] if self.bound.lossless else []
         found += [("non-finite changed", nonfinite), ("beyond bound", beyond)]
-        for kind, where in found:
-            if where.any():
-                at = int(np.argmax(where))
-                patterns = [array.view(self.format.bits_dtype)[at] for array in (x, y)]
-                bits = [f"{int(pattern):0{self.format.bits // 4}x}" for pattern in patterns]
-                values = [str(array[at]) for array in (x, y)]
-                self.broken = Violation(
-                    self.key, kind, self.round, start + at, values[0], values[1], bits[0], bits[1],
-                    _text(self.promised),
-                )  # fmt: skip
-                return
+        # The first value counts, and of several kinds of breach there the first of these.
+        places = [(int(np.argmax(where)), kind) for kind, where in found if where.any()]
+        if not places:
+            return
+        at, kind = min(places, key=lambda place: place[0])
+        patterns = [array.view(self.format.bits_dtype)[at] for array in (x, y)]
+        bits = [f"{int(pattern):0{self.format.bits // 4}x}" for pattern in patterns]
+        values = [str(array[at]) for array in (x, y)]
+        self.broken = Violation(
+            self.key, kind, self.round, start + at, values[0], values[1], bits[0], bits[1],
+            _text(self.promised),
+        )  # fmt: skip
 
     def verdict(self) -> UnitVerdict:
         """The whole unit's verdict."""
