@@ -165,6 +165,18 @@ def test_a_fine_tune_of_a_fine_tune_refers_to_the_root(make: Make) -> None:
     assert depth_is_one(lineage)
 
 
+def test_a_configuration_that_says_where_weights_were_loaded_from(make: Make) -> None:
+    base = weights(0)
+    lineage = infer([
+        make("org/base", base),
+        make("tuned", tuned(base, 1), config={"_name_or_path": "org/base"}),
+        make("path", tuned(base, 2), config={"_name_or_path": "/tmp/checkpoint-7"}),
+    ])  # fmt: skip
+    assert bases(lineage) == {"org/base": None, "path": "org/base", "tuned": "org/base"}
+    assert hows(lineage) == {"org/base": "none", "path": "distance", "tuned": "declared"}
+    assert "its configuration" in lineage["tuned"].reason
+
+
 def test_models_that_declare_each_other(make: Make) -> None:
     base = weights(0)
     lineage = infer([

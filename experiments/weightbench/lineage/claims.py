@@ -13,7 +13,16 @@ from .comparer import Comparer
 from .distance import Distance
 from .model_card import Declaration, declared_base
 
-__all__ = ["Claims", "collect_claims", "contradiction"]
+__all__ = ["Claim", "Claims", "collect_claims", "contradiction"]
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A base that is at hand and can be compared, and who names it: ``given``, or ``declared`` in a file."""
+
+    base: str
+    how: Literal["given", "declared"]
+    source: str
 
 
 @dataclass(slots=True)
@@ -21,19 +30,19 @@ class Claims:
     """What is said of bases.
 
     Attributes:
-        followed: models with their bases, at hand and comparable, and who says so; free of cycles.
+        followed: models with their bases; free of cycles.
         missing: models whose bases are not at hand, with their ids.
         remarks: why what is said of other models, or of those whose base is missing, was not followed.
     """
 
-    followed: dict[str, tuple[str, Literal["given", "declared"]]] = field(default_factory=dict)
+    followed: dict[str, Claim] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
     remarks: dict[str, str] = field(default_factory=dict)
 
     def root(self, name: str) -> str:
         """Return the end of the chain of bases that starts at a model."""
         while name in self.followed:
-            name = self.followed[name][0]
+            name = self.followed[name].base
         return name
 
 
@@ -68,13 +77,14 @@ def _given(comparer: Comparer, claims: Claims, name: str, given: str, found: str
     elif (distance := comparer.distance(name, found)) is None:
         claims.remarks[name] = f"it is said to come from {found}, but {contradiction(found, distance)}"
     else:
-        claims.followed[name] = found, "given"
+        claims.followed[name] = Claim(found, "given", "given")
 
 
 def _declared(
     comparer: Comparer, claims: Claims, name: str, declaration: Declaration, at_hand: list[str]
 ) -> None:
     named = " and ".join(declaration.bases)
+    where = "its card" if declaration.source == "card" else "its configuration"
     if not at_hand:
         if declaration.source == "card":  # a path in a configuration says nothing if it leads nowhere
             claims.missing[name] = named
@@ -83,10 +93,10 @@ def _declared(
     measured = {base: comparer.distance(name, base) for base in at_hand}
     near = [(d.bits, base) for base, d in measured.items() if d and (d.related or not d.decisive)]
     if near:
-        claims.followed[name] = min(near)[1], "declared"
+        source = f"named by {where}, and not contradicted by the bits"
+        claims.followed[name] = Claim(min(near)[1], "declared", source)
         return
     told = "; ".join(contradiction(base, distance) for base, distance in measured.items())
-    where = "its card" if declaration.source == "card" else "its configuration"
     claims.remarks[name] = f"{where} names {named}, but {told}"
 
 
@@ -95,11 +105,11 @@ def _break_cycles(claims: Claims) -> None:
     for name in sorted(claims.followed):
         seen, at = [name], name
         while at in claims.followed:
-            at = claims.followed[at][0]
+            at = claims.followed[at].base
             if at in seen:
                 first = min(seen[seen.index(at) :])
                 claims.remarks[first] = (
-                    f"it and {claims.followed[first][0]} are each said to come from the other"
+                    f"it and {claims.followed[first].base} are each said to come from the other"
                 )
                 del claims.followed[first]
                 break

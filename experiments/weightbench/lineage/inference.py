@@ -119,14 +119,16 @@ class _State:
 
     def refer_to_roots(self) -> None:
         """Let every claim that was followed refer to the root at its end."""
-        for name, (direct, how) in self.claims.followed.items():
+        for name, claim in self.claims.followed.items():
+            direct, reason = claim.base, claim.source
             root = self.claims.root(direct)
             distance = self.comparer.distance(name, root)
             related = distance is not None and distance.related
-            reason = "given" if how == "given" else "declared, and not contradicted by the bits"
             if root == direct:
                 reason += (
-                    "" if related or how == "declared" else f", although {contradiction(root, distance)}"
+                    ""
+                    if related or claim.how == "declared"
+                    else f", although {contradiction(root, distance)}"
                 )
             elif related:
                 reason += f": {direct}, which was itself made from {root}"
@@ -134,7 +136,7 @@ class _State:
                 told = contradiction(root, distance)
                 self.claims.remarks[name] = f"its base {direct} was itself made from {root}, but {told}"
                 continue
-            self.parents[name] = Parent(root, how, distance, reason)
+            self.parents[name] = Parent(root, claim.how, distance, reason)
 
     def nearest_roots(self) -> None:
         """Let models that nothing places refer to the nearest root that is related."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from math import prod
 from typing import Any
 from zlib import crc32
@@ -40,8 +41,7 @@ __all__ = [
 
 BLOCK = 16
 LEAST_BLOCKS = 4
-NEAR = 1 << 15  # elements between blocks that are read rather than skipped
-LONGEST_RUN = 1 << 20
+AT_ONCE = 1 << 20  # elements
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,16 +173,14 @@ class Sampler:
         return found
 
     def _runs(self, name: str, where: Places) -> Iterator[Array]:
-        """Read blocks near each other at once: a model that computes its values makes many at a time."""
-        starts, ends = where.starts, where.starts + where.lengths
-        far = np.flatnonzero(starts[1:] - ends[:-1] > NEAR) + 1
-        for blocks in np.split(np.arange(starts.size), far):
-            for some in np.array_split(blocks, -(-int(ends[blocks[-1]] - starts[blocks[0]]) // LONGEST_RUN)):
-                origin = int(starts[some[0]])
-                values = self.model.elements(name, origin, int(ends[some[-1]]))
-                inside = np.arange(where.lengths[some].sum())  # place among the sampled values
-                firsts = np.cumsum(where.lengths[some]) - where.lengths[some]
-                yield values[inside + np.repeat(starts[some] - origin - firsts, where.lengths[some])]
+        """Read the blocks of each 2^20 elements at once: a view of a map, or what generators make at once."""
+        starts, lengths = where.starts, where.lengths
+        segments = np.flatnonzero(np.diff(starts // AT_ONCE)) + 1
+        for first, end in pairwise([0, *segments.tolist(), starts.size]):
+            origin, sizes = int(starts[first]), lengths[first:end]
+            values = self.model.elements(name, origin, int(starts[end - 1] + lengths[end - 1]))
+            before = np.cumsum(sizes) - sizes  # sampled values before each block
+            yield values[np.arange(sizes.sum()) + np.repeat(starts[first:end] - origin - before, sizes)]
 
     def draw(self, names: Sequence[str], layout: Layout) -> Drawn:
         """Return the samples of tensors, by name, in the places of a layout of this rate and seed."""
