@@ -81,9 +81,31 @@ def test_other_names_in_another_order(make: Make, dtype) -> None:
     assert signature(renamed).loose == signature(original).loose
 
 
+@pytest.mark.parametrize("rows", [200, 256, 300])
+def test_other_names_and_a_resized_vocabulary(make: Make, rows: int) -> None:
+    base = weights(0)
+    embedding = base["model.embed_tokens.weight"]
+    model = tuned(base, 1)
+    more = np.ones((max(0, rows - 256), 64), np.float32)
+    model["model.embed_tokens.weight"] = np.concatenate([model["model.embed_tokens.weight"][:rows], more])
+    renamed = {f"t{i:02}": values for i, values in enumerate(model.values())}
+    found = match_tensors(make("renamed", renamed), make("base", base))
+    expected = {f"t{i:02}": whole(base, name) for i, name in enumerate(base)}
+    expected["t00"] = Match("model.embed_tokens.weight", min(rows, 256) * embedding.shape[1])
+    assert found == expected
+
+
 def test_strangers_with_other_names_have_nothing_in_common(make: Make) -> None:
     stranger = {f"t{i}": values for i, values in enumerate(weights(9).values())}
     assert match_tensors(make("stranger", stranger), make("base", weights(0))) == {}
+
+
+def test_a_few_values_are_no_evidence(make: Make) -> None:
+    rng = np.random.default_rng(0)
+    base = {f"a{i}": rng.standard_normal(20).astype(np.float32) for i in range(40)}
+    model = {f"b{i}": rng.standard_normal(20).astype(np.float32) for i in range(40)}
+    scalars = {"x": np.array(1.0, np.float32)}
+    assert match_tensors(make("model", model | scalars), make("base", base | {"y": scalars["x"]})) == {}
 
 
 def test_equal_tensors_are_no_evidence(make: Make) -> None:

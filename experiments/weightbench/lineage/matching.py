@@ -26,8 +26,9 @@ def match_tensors(model: Model, base: Model, *, seed: int = 0) -> dict[str, Matc
        resized vocabulary), the leading rows that both have.
     2. Names that differ in up to three leading parts, as ``model.`` added or removed, where the rest belongs
        to one tensor of each side.
-    3. Other tensors of the same format and shape, by sampled bit distance: the nearest tensor of the base,
-       clearly below what unrelated ones would have, and nearer than all others by a margin; see `by_content`.
+    3. Other float tensors of the same format and shape, then of another number of rows, by sampled bit
+       distance: the nearest tensor of the base, clearly below what unrelated ones would have, and nearer
+       than all others by a margin; see `by_content`.
 
     Rows that were inserted before others are not looked for. Tensors without elements are left out.
     """
