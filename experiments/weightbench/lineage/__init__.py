@@ -3,6 +3,7 @@
 from .base_values import BaseValues, Match, Span
 from .comparing import bit_distance
 from .distance import Distance
+from .expected import expected_distance, expected_independent
 from .inference import Lineage, Parent, infer
 from .matching import match_tensors
 from .model_card import Declaration, declared_base
@@ -19,6 +20,8 @@ __all__ = [
     "Span",
     "bit_distance",
     "declared_base",
+    "expected_distance",
+    "expected_independent",
     "infer",
     "match_tensors",
     "signature",
