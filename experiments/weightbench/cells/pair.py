@@ -12,6 +12,7 @@ from typing import Any
 
 from weightbench.cells.named import NamedUnit, named_units, unit_name
 from weightbench.cells.pair_coder import LowCoder, PairCoder
+from weightbench.cells.pair_loading import measure_pair
 from weightbench.cells.sections import (
     model_section,
     require_kept,
@@ -24,7 +25,7 @@ from weightbench.depot import Added, Depot, create_depot
 from weightbench.errors import Skip
 from weightbench.evaluate import skipped
 from weightbench.granularity import Granularity, units
-from weightbench.measure import Measurement, measure_units
+from weightbench.measure import Measurement, SaveLoad, measure_units
 from weightbench.models import Model
 from weightbench.models.quantised import quantised
 from weightbench.pairing import PairOf, pair_tensors
@@ -38,6 +39,7 @@ from weightcodecs.pair import PairCodec
 __all__ = ["PairCell", "pair_codec"]
 
 TENSOR = Granularity("tensor")
+DEPOT = "depot"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,7 @@ class PairCell:
             raise Skip(
                 f"{self.request.system.name} codes a model against its base: workload=family or workload=hub"
             )
-        depot = create_depot(self.task.workdir / "depot")
+        depot = create_depot(self.task.workdir / DEPOT)
         self.task.progress("storing both checkpoints")
         if codec is None:
             added, measured, low_alone = self._apart(depot, high, low)
@@ -83,13 +85,14 @@ class PairCell:
         ]
         both_bytes, low_bytes = _tensor_bytes(high) + _tensor_bytes(low), _tensor_bytes(low)
         plan = self.request.evaluation
+        saved = self._save_load(high, low, pairs, codec) if self.request.measure.uses_disk else None
         result = {
             "model": model_section([high, low]),
             "sizes": sizes_section(high.nbytes + low.nbytes, sizes, records),
             "speed": _for_bytes(speed_section(measured), both_bytes),
             "error": measured.verdict.plain(),
             "evaluation": skipped(plan, "a pair is stored losslessly or evaluated by itself").to_json(),
-            "save_load": None,
+            "save_load": saved.plain() if saved else None,
             "workload": {
                 "kind": "pair",
                 "low": low.name,
@@ -167,6 +170,25 @@ class PairCell:
                 "measuring the low one alone", rest_of_low, _either(low_alone, lows, alone), low_alone.prepare
             ),
         )
+
+    def _save_load(
+        self, high: Model, low: Model, pairs: Sequence[PairOf], codec: PairCodec | None
+    ) -> SaveLoad:
+        self.task.progress("saving and loading")
+        once, threads = self.request.keeps_once, self.request.measure.threads
+
+        def store(depot: Depot, high: Model, low: Model) -> None:
+            if codec is not None:
+                alone = get_codec(self.request.workload.standalone)
+                depot.add_pair(high, low, pairs, codec, alone, dedup=once, threads=threads)
+                return
+            for model in (high, low):
+                coder = self.request.system.coder(model, units(model, self.request.granularity), None)
+                depot.add(model, coder, self.request.granularity, dedup=once, threads=threads)
+
+        scales = {pair.scales for pair in pairs if pair.scales}
+        folder, plan = self.task.workdir / DEPOT, self.request.measure
+        return measure_pair(high, low, scales, store, folder, plan, self.task.progress)
 
     def _measure(
         self,

@@ -88,14 +88,18 @@ class PairCoder:
 class LowCoder(PairCoder):
     """Codes low tensors, each together with its high one; decoding gives the low one back alone."""
 
+    _shape: tuple[int, ...] = ()
+
     def encode(self, values: Array, *, reference: Array | None = None, threads: int = 1) -> Blob:
         """Code the pair whose low tensor is `values`; always all of it."""
         assert self._held is not None  # `prepare` comes first
         high, codes, scales = self._held
+        # That of the tensor, for codes of NF4 are held flat; a warm-up gives a part of it only.
+        self._shape = values.shape if values.size == codes.size else codes.shape
         return self.codec.encode_pair(high, codes, scales=scales, threads=threads)
 
     def decode(
         self, blob: Bytes, *, reference: Array | None = None, out: Array | None = None, threads: int = 1
     ) -> Array:
         """Return the low tensor, reading the low part alone."""
-        return self.codec.decode_low(blob, threads=threads).codes
+        return self.codec.decode_low(blob, threads=threads).codes.reshape(self._shape)

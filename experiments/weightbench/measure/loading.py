@@ -115,7 +115,7 @@ def write_plain(model: Model, directory: Path) -> tuple[Path, ...]:
     directory.mkdir(parents=True, exist_ok=True)
     paths = []
     for number, stored in enumerate(model.files):
-        paths.append(directory / f"plain-{number:05}")
+        paths.append(directory / f"plain-{number:05}{Path(stored.name).suffix}")
         with paths[-1].open("xb") as out:
             for start in range(0, stored.nbytes, _COPIED):
                 out.write(model.read_range(stored.name, start, min(_COPIED, stored.nbytes - start)))

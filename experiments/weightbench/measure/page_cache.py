@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import mmap
 import os
 from pathlib import Path
@@ -21,6 +22,7 @@ def drop_from_page_cache(path: Path) -> str:
     """
     if not hasattr(os, "posix_fadvise"):
         return "this system has no posix_fadvise"
+    gc.collect()  # a reader that is done, but part of a reference cycle, still maps the file
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
