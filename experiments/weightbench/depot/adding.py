@@ -77,6 +77,8 @@ def add_model(
         total = sum(info.nbytes for info in model.tensors.values())
         budget = Budget(settings.memory_bytes)
         jobs = in_order(adding.jobs(budget), Job.encode, settings.threads, budget, overlap=settings.overlap)
+        if progress and done:
+            progress(done, total)
         with closing(jobs):
             for job in jobs:
                 record = adding.write(job)

@@ -48,7 +48,7 @@ def create_depot(path: Path | str) -> Depot:
 def open_depot(
     path: Path | str, *, write: bool = False, on_read: Callable[[int], None] | None = None
 ) -> Depot:
-    """Open a depot.
+    """Open a depot; no file of it is read yet.
 
     Args:
         path: the folder.
@@ -58,8 +58,8 @@ def open_depot(
 
     Raises:
         DepotError: there is no depot.
-        CorruptDepotError: a file of it is damaged.
         DepotLockedError: somebody is writing (`write` only).
+        CorruptDepotError: a file of it is damaged, so that nobody knows what is needed (`write` only).
     """
     path = Path(path)
     if not ((path / PACKS).is_dir() and (path / MODELS).is_dir()):
@@ -67,8 +67,6 @@ def open_depot(
     depot = Depot(path, on_read)
     if write:
         depot.prune()
-    else:
-        depot.models()
     return depot
 
 
@@ -191,7 +189,7 @@ class Depot:
         cache_bytes: int = CACHE_BYTES,
         memory_bytes: int = MEMORY_BYTES,
     ) -> StoredModel:
-        """Open a model; its manifest is checked wholly, no object is read.
+        """Open a model; its manifest is checked wholly, no object is read. Others may be damaged.
 
         Args:
             name: the model.
@@ -208,7 +206,7 @@ class Depot:
             if self._folder.on_read is not None:
                 self._folder.on_read(self._folder.manifest_path(name).stat().st_size)
             try:
-                self._folder.refresh()
+                self._folder.refresh_packs()
                 objects = objects_of(self._folder, manifest)
                 return StoredModel(manifest, objects, threads, cache_bytes, memory_bytes)
             except ArchiveError as error:
@@ -249,20 +247,18 @@ class Depot:
         Raises:
             CorruptDepotError: something is damaged or missing; the message names it.
         """
-        folder = Folder(self.path)  # what was found earlier does not count
-        folder.refresh()
-        try:
-            for pack in folder.packs.values():
-                pack.map().verify()
-            for path in folder.manifest_files():
-                manifest = read_manifest(path)
-                objects = objects_of(folder, manifest)
-                if deep:
-                    StoredModel(manifest, objects, 1, CACHE_BYTES, MEMORY_BYTES).verify(deep=True)
-        except CorruptDepotError:
-            raise
-        except CorruptArchiveError as error:
-            raise CorruptDepotError(str(error)) from error
+        for left in reversed(range(_TRIES)):
+            folder = Folder(self.path)  # what was found earlier does not count
+            before = folder.state()
+            try:
+                _verify(folder, deep)
+                return
+            except ArchiveError as error:
+                if left and folder.state() != before:
+                    continue  # a writer has moved what we looked for
+                if isinstance(error, CorruptArchiveError) and not isinstance(error, CorruptDepotError):
+                    raise CorruptDepotError(str(error)) from error
+                raise
 
     def sizes(self) -> DepotSizes:
         """Return the bytes of the depot by what they are; raises `CorruptDepotError`."""
@@ -293,6 +289,17 @@ class Depot:
     def _require_new(self, name: str) -> None:
         if self._folder.manifest_path(name).exists():
             raise DepotError(f"{self.path} has a model {name!r} already; delete it first", errno.EEXIST)
+
+
+def _verify(folder: Folder, deep: bool) -> None:
+    folder.refresh()
+    for pack in folder.packs.values():
+        pack.map().verify()
+    for path in folder.manifest_files():
+        manifest = read_manifest(path)
+        objects = objects_of(folder, manifest)
+        if deep:
+            StoredModel(manifest, objects, 1, CACHE_BYTES, MEMORY_BYTES).verify(deep=True)
 
 
 def _settings(dedup: bool, threads: int, memory_bytes: int, overlap: bool) -> Settings:

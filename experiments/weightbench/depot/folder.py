@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from weightbench.archive import ArchiveError
@@ -31,8 +33,9 @@ Stamp = tuple[int, int, int]
 class Pack:
     """A pack: its objects, and its bytes as soon as they are asked for; from then on it may be deleted."""
 
-    def __init__(self, path: Path, on_read: Callable[[int], None] | None = None) -> None:
-        self.path, self._on_read = path, on_read
+    def __init__(self, path: Path, stamp: Stamp, on_read: Callable[[int], None] | None = None) -> None:
+        """Read the index. `stamp` is the file's; `on_read`: see `CheckedRecords`."""
+        self.path, self.stamp, self._on_read = path, stamp, on_read
         self.objects, self._end = read_pack(path)
         self._records: CheckedRecords | None = None
 
@@ -103,14 +106,19 @@ class Folder:
         Raises:
             CorruptDepotError: a pack or a manifest is damaged.
         """
-        for _ in range(100):
-            try:
-                self._look()
-                return
-            except ArchiveError as error:
-                if error.errno != errno.ENOENT:  # else a writer deleted it after we had listed it
-                    raise
-        raise ArchiveError(f"{self.path} changes faster than it can be read")
+        self._retrying(self._look)
+
+    def refresh_packs(self) -> None:
+        """Look for packs alone, for the sake of one model: damaged packs are as if they were missing."""
+        self._retrying(partial(self._look_for_packs, lenient=True))
+
+    def state(self) -> frozenset[tuple[Path, Stamp]]:
+        """Return what tells whether somebody has changed the depot."""
+        found = set()
+        for path in (*self._pack_files(), *self.manifest_files()):
+            with suppress(ArchiveError):  # deleted since it was listed
+                found.add((path, _stamp(path)))
+        return frozenset(found)
 
     def manifest(self, name: str) -> Manifest:
         """Return a model's manifest; raises `NoSuchModelError` or `CorruptDepotError`."""
@@ -120,7 +128,9 @@ class Folder:
         except ArchiveError as error:
             if error.errno != errno.ENOENT:
                 raise
-            raise NoSuchModelError(self.path, name, self.listed()) from None
+            with suppress(CorruptDepotError):
+                self.refresh()
+            raise NoSuchModelError(self.path, name, self.names.values()) from None
 
     def listed(self) -> tuple[str, ...]:
         """Return the names of the models; sorted."""
@@ -162,17 +172,20 @@ class Folder:
 
     # -- within ----------------------------------------------------------------------------------------------
 
+    def _retrying(self, look: Callable[[], None]) -> None:
+        for _ in range(100):
+            try:
+                look()
+                return
+            except ArchiveError as error:
+                if error.errno != errno.ENOENT:  # else a writer deleted it after we had listed it
+                    raise
+        raise ArchiveError(f"{self.path} changes faster than it can be read")
+
     def _look(self) -> None:
-        changed = False
-        packs: dict[str, Pack] = {}
-        stamps: dict[Path, Stamp] = {}
-        for path in self._listing(PACKS, lambda name: _PACK_NAME.fullmatch(name) is not None):
-            stamps[path] = _stamp(path)
-            same = path.name in self.packs and self._stamps.get(path) == stamps[path]
-            packs[path.name] = self.packs[path.name] if same else Pack(path, self.on_read)
-            changed |= not same
         models: dict[str, FileUse] = {}
         names: dict[str, str] = {}
+        stamps: dict[Path, Stamp] = {}
         for path in self.manifest_files():
             stamps[path] = _stamp(path)
             if path.name in self.models and self._stamps.get(path) == stamps[path]:
@@ -180,13 +193,30 @@ class Folder:
             else:
                 manifest = read_manifest(path)
                 models[path.name], names[path.name] = _use(manifest), manifest.name
-        changed |= packs.keys() != self.packs.keys()
-        self.packs, self.models, self.names, self._stamps = packs, models, names, stamps
-        if changed:
+        self._look_for_packs()
+        self.models, self.names, self._stamps = models, names, stamps
+
+    def _look_for_packs(self, lenient: bool = False) -> None:
+        packs: dict[str, Pack] = {}
+        for path in self._pack_files():
+            stamp = _stamp(path)
+            known = self.packs.get(path.name)
+            if known is not None and known.stamp == stamp:
+                packs[path.name] = known
+                continue
+            try:
+                packs[path.name] = Pack(path, stamp, self.on_read)
+            except CorruptDepotError:
+                if not lenient:
+                    raise
+        if {*packs.values()} != {*self.packs.values()}:
+            self.packs = packs
             self.index_objects()
 
-    def _listing(self, sub: str, wanted: object) -> list[Path]:
-        assert callable(wanted)
+    def _pack_files(self) -> list[Path]:
+        return self._listing(PACKS, lambda name: _PACK_NAME.fullmatch(name) is not None)
+
+    def _listing(self, sub: str, wanted: Callable[[str], bool]) -> list[Path]:
         with reported(f"cannot read {self.path / sub}"):
             return sorted(path for path in (self.path / sub).iterdir() if wanted(path.name))
 
