@@ -26,7 +26,7 @@ from weightbench.request import BadRequestError
 from weightcodecs.errors import nearest_names
 from weightcodecs.registry import configuration_packages
 
-__all__ = ["name_models", "one_line", "register_search_path", "with_members"]
+__all__ = ["as_typed", "name_models", "one_line", "register_search_path", "with_members"]
 
 _OPTION = re.compile(r"[\w-]*")
 _HUB_ID = re.compile(r"[\w][\w.-]*/[\w][\w.-]*")
@@ -35,6 +35,16 @@ _HUB_ID = re.compile(r"[\w][\w.-]*/[\w][\w.-]*")
 def name_models(arguments: Sequence[str]) -> list[str]:
     """Return the arguments with every path or hub id after ``model=`` replaced by an option made for it."""
     return [_named(argument) if argument.startswith("model=") else argument for argument in arguments]
+
+
+def as_typed(argument: str) -> str:
+    """Return an argument of `name_models` as it was typed: with the path or hub id after ``model=``."""
+    key, _, option = argument.partition("=")
+    found = ConfigStore.instance().repo.get(key, {}).get(f"{option}.yaml") if key == "model" else None
+    if found is None:
+        return argument
+    node = found.node
+    return f"{key}={node.path if node.kind == 'local' else node.repository}"
 
 
 def _named(argument: str) -> str:

@@ -11,13 +11,15 @@ from typing import Any
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from weightbench import console
+from weightbench import console, sweep
 from weightbench.arguments import name_models, one_line, register_search_path, with_members
+from weightbench.cost import estimate
 from weightbench.errors import WeightbenchError
 from weightbench.models import ModelError
 from weightbench.request import Request, open_members, register_schema, request_of
-from weightbench.rows import Row, Status, done
+from weightbench.rows import Row, Status, done, title
 from weightbench.runner import Limits, run_cell
+from weightbench.runner.claims import running
 from weightbench.runner.limits import default_memory_bytes
 from weightbench.store import Store, identity
 from weightbench.workload import revision_of
@@ -28,9 +30,9 @@ __all__ = ["main", "run", "run_requested"]
 FAILED, WRONG_INPUT = 1, 2
 CELL = "weightbench.cells:run"
 
-# What the cells of this process came to, for `main`: Hydra hands nothing back from a job.
+# What the jobs of this process came to, for `main`: Hydra hands nothing back from them. Those of a sweep may
+# be run by other processes; see `weightbench.sweep`.
 _worst = 0
-_rows: list[Row] = []
 _roots: set[Path] = set()
 
 
@@ -40,6 +42,7 @@ def main(entry: Callable[[], Any]) -> int:
     Returns:
         0 if every cell is done, 1 if one failed, 2 if the input was wrong (said in one line, no traceback).
     """
+    sweep.forget()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of printing, and `one_line` prints
     register_schema()
     register_search_path()
@@ -58,12 +61,23 @@ def main(entry: Callable[[], Any]) -> int:
         return 130
     finally:
         _rebuild_tables()
-    if len(_rows) > 1:
-        console.print_sweep(_rows)
+        _print_summary()
     return _worst
 
 
+def _print_summary() -> None:
+    """Print the end of a sweep, of one that was interrupted too."""
+    begun = sweep.current()
+    if begun is not None:
+        try:
+            _remember(sweep.print_summary(begun))
+        except (WeightbenchError, OSError) as error:
+            _complain(str(error), FAILED)
+
+
 def _rebuild_tables() -> None:
+    if begun := sweep.current():
+        _roots.update(Path(outcome.root) for outcome in sweep.outcomes(begun) if outcome.ran)
     if _roots:
         from weightbench.table import build_table  # loads pyarrow, which --help can do without
 
@@ -76,29 +90,51 @@ def _rebuild_tables() -> None:
 
 def run(config: Any) -> None:
     """Run one composed configuration: look it up, run it if it must run, print its row."""
+    job = sweep.Job.current()
+    if job is not None and job.stopped():
+        return
     try:
-        config = with_members(config)
-        request = request_of(config)
-        models = open_members(request)
-        cell = request.cell([model.name for model in models], revision_of(models))
-        store = Store(Path(request.results))
-        if request.dry_run:
-            _dry_run(cell, store)
-            return
-        before = store.get(identity(cell))
-        row = run_requested(request, config, cell, store)
-        _rows.append(row)
-        _roots.add(store.root)
+        outcome = _run(config, job)
     except (WeightbenchError, WeightCodecsError, ModelError) as error:
         _complain(str(error))
-        return
-    console.print_row(row, store.root, stored=row == before)
-    if row.status not in (Status.OK, Status.SKIPPED):
-        _remember(FAILED)
+        outcome = sweep.Outcome(WRONG_INPUT, "wrong input", reason=" ".join(str(error).split()))
+    _remember(outcome.code)
+    if job is not None:
+        try:
+            job.record(outcome)
+        except WeightbenchError as error:
+            _complain(str(error), FAILED)
+
+
+def _run(config: Any, job: sweep.Job | None) -> sweep.Outcome:
+    config = with_members(config)
+    request = request_of(config)
+    models = open_members(request)
+    cell = request.cell([model.name for model in models], revision_of(models))
+    store = Store(Path(request.results))
+    if request.dry_run:
+        return _dry_run(cell, store, sum(model.nbytes for model in models), force=request.force)
+    before = store.get(identity(cell))
+    if before is not None and job is not None and _anothers(before, job, force=request.force):
+        row = before
+    else:
+        row = run_requested(request, config, cell, store, job.progress() if job else "")
+    stored = before is not None and row.finished == before.finished
+    if not stored:
+        _roots.add(store.root)
+    console.print_row(row, store.root, stored=stored)
+    code = 0 if row.status in (Status.OK, Status.SKIPPED) else FAILED
+    root = str(store.root.absolute())
+    return sweep.Outcome(code, row.status, title(cell), row.reason, row.id, root, ran=not stored)
+
+
+def _anothers(row: Row, job: sweep.Job, *, force: bool) -> bool:
+    """Whether another sweep wrote a row while this one runs: not to be run over, even if it is a failure."""
+    return (force or not done(row)) and row.finished >= job.since() and not job.ran(row.id)
 
 
 def run_requested(
-    request: Request, config: Mapping[str, Any], cell: Mapping[str, Any], store: Store
+    request: Request, config: Mapping[str, Any], cell: Mapping[str, Any], store: Store, place: str = ""
 ) -> Row:
     """Return the row of a cell, run now if it is not done; say on the screen what is running.
 
@@ -107,6 +143,7 @@ def run_requested(
         config: composed, plain values, `with_members`: what the cell's process gets.
         cell: `request.cell` of the opened models.
         store: where rows are.
+        place: how far the sweep is that the cell is part of, in words.
 
     Raises:
         StoreError: the row cannot be written.
@@ -116,7 +153,7 @@ def run_requested(
         timeout_s=request.limits.timeout_s,
         memory_bytes=int(memory * 1e9) if memory else default_memory_bytes(),
     )
-    console.print_cell(cell)
+    console.print_cell(cell, place)
     with console.progress() as show:
         return run_cell(
             cell,
@@ -129,10 +166,17 @@ def run_requested(
         )
 
 
-def _dry_run(cell: Mapping[str, Any], store: Store) -> None:
+def _dry_run(cell: Mapping[str, Any], store: Store, raw_bytes: int, *, force: bool) -> sweep.Outcome:
     row = store.get(identity(cell))
-    state = "to run" if row is None else (row.status if done(row) else f"to run again (was: {row.status})")
-    console.print_plan(cell, state)
+    if row is not None and done(row) and not force:
+        console.print_plan(cell, row.status)
+        return sweep.Outcome(0, row.status, title(cell))
+    state = "to run" if row is None else f"to run again (was: {row.status})"
+    if by := running(store, identity(cell)):
+        state += f" (run now by {by})"
+    cost = estimate(cell, raw_bytes, store.root)
+    console.print_plan(cell, state, cost.words() if cost else "no earlier row to go by")
+    return sweep.Outcome(0, state, title(cell), cost=cost)
 
 
 def _complain(line: str, code: int = WRONG_INPUT) -> int:

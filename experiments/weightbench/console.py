@@ -13,7 +13,7 @@ from tqdm import tqdm
 from weightbench.rows import Row, Status, codec_title, granularity_title, title
 from weightbench.runner import Progress
 
-__all__ = ["print_cell", "print_plan", "print_row", "print_sweep", "progress"]
+__all__ = ["duration", "print_cell", "print_plan", "print_row", "print_sweep", "progress", "size"]
 
 LABEL = 15
 NAME = 21
@@ -21,14 +21,31 @@ BAR = "  {desc:<34} {percentage:3.0f}%|{bar:24}| {n:.0f}/{total:.0f} {unit} [{el
 PARTS = ("payload", "side", "literals", "index")
 
 
-def print_cell(cell: Mapping[str, Any]) -> None:
-    """Say what is about to run."""
-    print(f"\n{title(cell)}", flush=True)
+def print_cell(cell: Mapping[str, Any], sweep: str = "") -> None:
+    """Say what is about to run, and how far the sweep is that it is part of."""
+    print(f"\n{title(cell)}" + (f"   [{sweep}]" if sweep else ""), flush=True)
 
 
-def print_plan(cell: Mapping[str, Any], state: str) -> None:
-    """Say what would be done with a cell (dry run)."""
-    print(f"{state:<12} {title(cell)}; measure {cell['measure']['name']}, eval {cell['eval']['mode']}")
+def print_plan(cell: Mapping[str, Any], state: str, cost: str = "") -> None:
+    """Say what would be done with a cell (dry run), and what that would take."""
+    plan = f"measure {cell['measure']['name']}, eval {cell['eval']['mode']}"
+    print(f"{state:<12} {title(cell)}; {plan}" + (f"; {cost}" if cost else ""))
+
+
+def duration(seconds: float) -> str:
+    """Say a time in words: ``4 s``, ``12 min``, ``3.5 h``, ``2.1 days``."""
+    for length, unit in ((86_400, "days"), (3_600, "h")):
+        if seconds >= length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{max(1, round(seconds))} s"
+
+
+def size(nbytes: float) -> str:
+    """Say a number of bytes in words, in powers of ten: ``12 kB``, ``3.4 GB``."""
+    for factor, unit in ((1e15, "PB"), (1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if nbytes >= factor:
+            return f"{nbytes / factor:.3g} {unit}"
+    return f"{nbytes:.0f} B"
 
 
 @contextmanager
@@ -86,7 +103,7 @@ def print_row(row: Row, root: Path, *, stored: bool = False) -> None:
 
 
 def print_sweep(rows: Sequence[Row]) -> None:
-    """Print one line a cell, and what did not work with the words to try it again."""
+    """Print one line a cell."""
     speeds = "".join(f"{name:>9}" for name in ("encode", "decode", "memcpy"))
     print(f"\n{'model':<{NAME + 1}}{'granularity':<13}{'ratio':>8}{speeds} MB/s  codec")
     for row in rows:
@@ -95,9 +112,6 @@ def print_sweep(rows: Sequence[Row]) -> None:
         name = name if len(name) <= NAME else f"…{name[-NAME + 1 :]}"
         where = f"{name:<{NAME + 1}}{cell['granularity']['kind']:<13}"
         print(f"{where}{_figures(row)}{codec_title(cell['codec'])}")
-    failed = [row for row in rows if row.status not in (Status.OK, Status.SKIPPED)]
-    if failed:
-        print(f"{len(failed)} of {len(rows)} cells failed; the same command runs just those again")
 
 
 def _figures(row: Row) -> str:

@@ -54,6 +54,7 @@ SOURCES: dict[str, type[Any]] = {
     "wheel": WheelSource,
     "synthetic": SyntheticSource,
 }
+ON_ERROR = ("continue", "stop")
 _MISSING = "???"  # OmegaConf's mark
 
 T = TypeVar("T")
@@ -104,6 +105,10 @@ class Request:
         system: what `codec=` names: a codec by itself, or a system.
         model: what `model=` names; in a set its first member.
         members: the other models of the workload.
+        on_error: whether a sweep goes on after a cell that fails, or leaves the rest unrun.
+
+    Raises:
+        BadRequestError: `on_error` is neither.
     """
 
     system: System
@@ -118,6 +123,12 @@ class Request:
     results: str
     force: bool
     dry_run: bool
+    on_error: Literal["continue", "stop"] = "continue"
+
+    def __post_init__(self) -> None:
+        """Check what the schema cannot."""
+        if self.on_error not in ON_ERROR:
+            raise BadRequestError(str(UnknownNameError("on_error", self.on_error, ON_ERROR)))
 
     @property
     def keeps_once(self) -> bool:
@@ -155,6 +166,7 @@ _PARTS: dict[str, Any] = {
     "results": str,
     "force": bool,
     "dry_run": bool,
+    "on_error": str,
 }
 """The top level of conf/config.yaml, and what each part must be."""
 
@@ -184,6 +196,7 @@ def request_of(config: Mapping[str, Any]) -> Request:
         results=config["results"],
         force=config["force"],
         dry_run=config["dry_run"],
+        on_error=config["on_error"],
     )
 
 
@@ -271,12 +284,18 @@ def register_schema() -> None:
     """Register the schema of conf/config.yaml with Hydra's ConfigStore under the name ``request``."""
     from hydra.core.config_store import ConfigStore
 
-    parts = [
-        (name, _schema(kind) if isinstance(kind, type) and dataclasses.is_dataclass(kind) else kind)
-        for name, kind in _PARTS.items()
-    ]
-    schema = dataclasses.make_dataclass("RequestSchema", parts)
-    ConfigStore.instance().store("request", schema)
+    ConfigStore.instance().store("request", _SCHEMAS["RequestSchema"])
+
+
+def _schemas() -> dict[str, type[Any]]:
+    """Return the schemas by their names, that of the whole and those of its parts."""
+    made: dict[str, type[Any]] = {}
+    whole: list[tuple[str, Any]] = []
+    for name, kind in _PARTS.items():
+        if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+            kind = made.setdefault(f"{kind.__name__}Schema", _schema(kind))
+        whole.append((name, kind))
+    return {**made, "RequestSchema": dataclasses.make_dataclass("RequestSchema", whole)}
 
 
 def _schema(cls: type[Any]) -> type[Any]:
@@ -306,3 +325,9 @@ def _omegaconf_type(wanted: Any) -> Any:
     if origin in (Union, UnionType):
         return _omegaconf_type(options[0]) | None
     return wanted
+
+
+_SCHEMAS = _schemas()
+# Launchers send them to other processes: found by name there, as a copy of a dataclass is not one.
+for _schema_name, _made in _SCHEMAS.items():
+    _made.__module__, globals()[_schema_name] = __name__, _made

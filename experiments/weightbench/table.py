@@ -58,6 +58,11 @@ def build_table(root: Path) -> Path:
     return _path(root, "cells")
 
 
+def read_cells(root: Path) -> pa.Table:
+    """The table of a store's cells as it is now; as :func:`read_tables` otherwise."""
+    return read_tables(root).cells
+
+
 def read_tables(root: Path, damaged: Callable[[DamagedRowError], None] = log_damaged) -> Tables:
     """The tables of a store as it is now, written files used where they still hold; nothing is written.
 

@@ -1,0 +1,24 @@
+"""A sweep as a whole: how many jobs, how far, what became of each, and the words that retry what failed.
+
+Hydra hands nothing back from its jobs, and with most launchers they run in other processes. So each job
+leaves an :class:`Outcome` as a file in Hydra's folder of the sweep, and the process that started the sweep
+reads them.
+"""
+
+from weightbench.sweep.outcomes import Job, Outcome, outcomes
+from weightbench.sweep.retry import command_line, retry_script
+from weightbench.sweep.summary import print_summary
+from weightbench.sweep.watch import Sweep, SweepCallback, current, forget
+
+__all__ = [
+    "Job",
+    "Outcome",
+    "Sweep",
+    "SweepCallback",
+    "command_line",
+    "current",
+    "forget",
+    "outcomes",
+    "print_summary",
+    "retry_script",
+]

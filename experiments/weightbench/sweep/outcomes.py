@@ -1,0 +1,127 @@
+"""What became of each job of a sweep, as files in the sweep's folder."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+
+from weightbench import console
+from weightbench.cost import Cost
+from weightbench.store import store_error, write_atomically
+from weightbench.sweep.watch import Sweep, current
+
+__all__ = ["Job", "Outcome", "outcomes"]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one job.
+
+    Attributes:
+        code: what the process's exit code would be: 0 done, 1 a cell failed, 2 wrong input.
+        status: the row's; ``"wrong input"`` without one; of a dry run what would be done.
+        title: the cell in a few words.
+        reason: why not ok, in one line.
+        id, root: the row's identity and results folder; empty without a row.
+        ran: whether the cell was run now, rather than found done.
+        cost: of a dry run, what the cell would take; None if it need not run, or nothing is known.
+        number: of the job in its sweep.
+        overrides: the job's words on the command line.
+    """
+
+    code: int
+    status: str
+    title: str = ""
+    reason: str = ""
+    id: str = ""
+    root: str = ""
+    ran: bool = False
+    cost: Cost | None = None
+    number: int = 0
+    overrides: tuple[str, ...] = field(default=())
+
+
+_known: dict[Path, Outcome] = {}
+
+
+def outcomes(sweep: Sweep) -> list[Outcome]:
+    """The outcomes of a sweep's jobs so far, in their order; each file is read once a process."""
+    for path in sweep.outcomes.glob("*.json"):
+        if path not in _known:
+            _known[path] = _read(path)
+    found = [outcome for path, outcome in _known.items() if path.parent == sweep.outcomes]
+    return sorted(found, key=lambda outcome: outcome.number)
+
+
+def _read(path: Path) -> Outcome:
+    said = json.loads(path.read_bytes())
+    cost = None if said["cost"] is None else Cost(**said["cost"])
+    return Outcome(**said | {"cost": cost, "overrides": tuple(said["overrides"])})
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """The job that this process is running, in its sweep."""
+
+    sweep: Sweep
+    number: int
+    overrides: tuple[str, ...]
+
+    @staticmethod
+    def current() -> Job | None:
+        """The job of a sweep that Hydra is running here; None in a single run."""
+        sweep = current()
+        if sweep is None:
+            return None
+        config = HydraConfig.get()
+        return Job(sweep, int(config.job.num), tuple(config.overrides.task))
+
+    def stopped(self) -> bool:
+        """Whether a job has failed and the sweep is to end with that."""
+        return self.sweep.stop and any(outcome.code for outcome in outcomes(self.sweep))
+
+    def since(self) -> str:
+        """When the sweep started, as rows say it."""
+        started = datetime.datetime.fromtimestamp(self.sweep.started, datetime.UTC)
+        return started.isoformat(timespec="milliseconds")
+
+    def ran(self, id: str) -> bool:
+        """Whether this sweep itself has run a cell before."""
+        return any(outcome.ran and outcome.id == id for outcome in outcomes(self.sweep))
+
+    def progress(self) -> str:
+        """Say how far the sweep is: ``"cell 3 of 28, 2 done, about 4 min left"``."""
+        found, jobs = outcomes(self.sweep), self.sweep.jobs
+        text = f"cell {self.number + 1}" + (f" of {jobs}" if jobs else "")
+        if found:
+            text += f", {len(found)} done"
+        left = _left(found, jobs, time.time() - self.sweep.started)
+        return text if left is None else f"{text}, about {left} left"
+
+    def record(self, outcome: Outcome) -> None:
+        """Leave what became of the job.
+
+        Raises:
+            StoreError: it cannot be written.
+        """
+        said = asdict(replace(outcome, number=self.number, overrides=self.overrides))
+        path = self.sweep.outcomes / f"{self.number}.json"
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, json.dumps(said).encode("ascii"))
+        except OSError as error:
+            raise store_error(error, f"the sweep's notes in {path.parent} could not be written") from error
+
+
+def _left(found: Sequence[Outcome], jobs: int | None, elapsed_s: float) -> str | None:
+    """The time left in words, if all that is left takes what those took that ran: at most, on resuming."""
+    ran = sum(outcome.ran for outcome in found)
+    if not jobs or not ran:
+        return None
+    return console.duration(elapsed_s / ran * (jobs - len(found)))

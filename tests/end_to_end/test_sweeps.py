@@ -1,0 +1,200 @@
+"""Sweeps as a user starts them: what failed and its retry, stopping, two at once, launchers, dry runs."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from .conftest import QUICK, Session
+
+CODEC = '''
+import os
+from dataclasses import dataclass
+import numpy as np
+from weightcodecs import ArrayCodec, Encoded
+
+
+@dataclass(frozen=True)
+class Other(ArrayCodec):
+    """Says that it runs, waits until it may, and fails while a file is there."""
+
+    name = "other"
+    number: int = 0
+
+    def _encode(self, values, format, reference, threads):
+        with open(os.environ["OTHER_LOG"], "a") as log:
+            log.write(f"{self.number}:{os.getpid()}\\n")
+        while os.path.exists(os.environ["OTHER_LOG"] + ".wait"):
+            pass
+        if os.path.exists(os.environ["OTHER_LOG"] + f".broken{self.number}"):
+            raise ValueError("broken")
+        return Encoded.of(values.tobytes())
+
+    def _decode(self, info, reference, out, threads):
+        return np.frombuffer(info.payload, info.format.dtype)
+'''
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    """Weights in a folder whose name needs quoting, for Hydra and for a shell."""
+    folder = tmp_path / "it's, a $weight=1"
+    folder.mkdir()
+    values = np.random.default_rng(5).normal(0, 0.02, (64, 96)).astype(np.float32)
+    save_file({"w": values}, folder / "model.safetensors")
+    return folder
+
+
+@pytest.fixture
+def session(with_package: Callable[[str, str], Session], tmp_path: Path) -> Session:
+    made = with_package(CODEC, "name: other\nnumber: 0\n")
+    (tmp_path / "log").touch()
+    return replace(made, env={**made.env, "OTHER_LOG": str(tmp_path / "log")})
+
+
+def cells_run(tmp_path: Path) -> list[str]:
+    """One entry for every process that ran a cell: the number in it."""
+    return sorted(line.partition(":")[0] for line in set((tmp_path / "log").read_text().split()))
+
+
+def shell(session: Session, command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["sh", "-c", command], capture_output=True, text=True, env=session.env, cwd=session.results.parent
+    )
+
+
+def commands_in(said: str) -> list[str]:
+    """The indented lines after a sweep's failures."""
+    return [line.strip() for line in said.splitlines() if line.startswith("    ") and "run.py" in line]
+
+
+def test_failures_are_listed_with_commands_that_retry_just_them(
+    session: Session, weights: Path, tmp_path: Path
+) -> None:
+    sweep = ("-m", "codec=other", "codec.number=0,1,2", f"model={weights}", *QUICK)
+    for number in (0, 2):
+        (tmp_path / f"log.broken{number}").touch()
+    said = session.run(*sweep, code=1).stdout
+    assert "cell 2 of 3, 1 done" in said
+    assert "2 of 3 cells did not work (2 failed)" in said
+    assert said.count("ValueError: broken") >= 2
+    commands = commands_in(said)
+    assert len(commands) == 2
+    (tmp_path / "log").write_text("")
+    (tmp_path / "log.broken0").unlink()
+    assert shell(session, commands[0]).returncode == 0
+    assert cells_run(tmp_path) == ["0"]
+    # The script takes both: what is done is not run again, and what is still broken is its exit code.
+    (script,) = [line.partition(": ")[2] for line in said.splitlines() if line.startswith("All of them: ")]
+    (tmp_path / "log").write_text("")
+    assert shell(session, script).returncode == 1
+    assert cells_run(tmp_path) == ["2"]
+    (tmp_path / "log.broken2").unlink()
+    assert shell(session, script).returncode == 0
+    assert [row["status"] for row in session.rows()] == ["ok"] * 3
+
+
+def test_a_sweep_that_stops_leaves_the_rest(session: Session, weights: Path, tmp_path: Path) -> None:
+    sweep = ("-m", "codec=other", "codec.number=0,1,2", f"model={weights}", *QUICK)
+    (tmp_path / "log.broken0").touch()
+    said = session.run(*sweep, "on_error=stop", code=1).stdout
+    assert "on_error=stop): 2 of 3 cells not run" in said
+    assert cells_run(tmp_path) == ["0"]
+
+
+def test_two_sweeps_at_once_share_the_work(session: Session, weights: Path, tmp_path: Path) -> None:
+    """The second finds the first in its first cell, waits, and neither repeats a cell, failed or not."""
+    sweep = ("-m", "codec=other", "codec.number=0,1,2,3", f"model={weights}", *QUICK)
+    (tmp_path / "log.wait").touch()
+    (tmp_path / "log.broken0").touch()
+    (tmp_path / "log.broken2").touch()
+    both = [
+        subprocess.Popen(
+            session.command(*sweep),
+            env=session.env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    time.sleep(5)  # one waits by now, or comes later: both must go well
+    (tmp_path / "log.wait").unlink()
+    said = [process.communicate(timeout=200)[0] for process in both]
+    assert cells_run(tmp_path) == ["0", "1", "2", "3"]
+    assert [process.returncode for process in both] == [1, 1]
+    assert all("2 of 4 cells did not work (2 failed)" in text for text in said)
+    assert sorted(row["status"] for row in session.rows()) == ["failed", "failed", "ok", "ok"]
+
+
+def test_joblib_workers_report_to_the_sweep(session: Session, weights: Path, tmp_path: Path) -> None:
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    (tmp_path / "log.broken1").touch()
+    said = session.run(
+        *("-m", "codec=other", "codec.number=0,1", f"model={weights}", *QUICK),
+        *("hydra/launcher=joblib", "hydra.launcher.n_jobs=2"),
+        code=1,
+    ).stdout
+    assert "1 of 2 cells did not work (1 failed)" in said
+    assert (session.results / "cells.parquet").exists()
+    (command,) = commands_in(said)
+    (tmp_path / "log.broken1").unlink()
+    assert shell(session, command).returncode == 0
+    assert cells_run(tmp_path) == ["0", "1", "1"]
+
+
+@pytest.mark.slow
+def test_a_killed_joblib_worker_loses_nothing_finished(
+    session: Session, weights: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    sweep = ("-m", "codec=other", "codec.number=0,1,2,3", f"model={weights}", *QUICK)
+    launcher = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+    process = subprocess.Popen(
+        session.command(*sweep, *launcher),
+        env=session.env,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    while not (finished := list((session.results / "cells").glob("*.json"))):
+        assert process.poll() is None
+        time.sleep(0.02)
+    (tmp_path / "log.wait").touch()
+    before = {file: file.stat().st_mtime_ns for file in finished}
+    claims = session.results / "claims"
+    while not (held := list(claims.glob("*.json"))):
+        time.sleep(0.02)
+    subprocess.run(["kill", "-9", str(json.loads(held[0].read_text())["pid"])], check=True)
+    (tmp_path / "log.wait").unlink()
+    assert process.wait(100) != 0
+    session.run(*sweep)
+    assert [row["status"] for row in session.rows()] == ["ok"] * 4
+    assert {file: file.stat().st_mtime_ns for file in before} == before
+    assert not list(claims.glob("*.json"))
+
+
+def test_a_dry_sweep_says_what_it_would_take(session: Session, weights: Path, tmp_path: Path) -> None:
+    twice = tmp_path / "twice.safetensors"
+    values = np.random.default_rng(6).normal(0, 0.02, (128, 96)).astype(np.float32)
+    save_file({"w": values}, twice)
+    cell = (f"model={weights}", *QUICK)
+    session.run("codec=zstd", *cell)
+    (row,) = session.rows()
+    said = session.run("-m", "codec=zstd,lz4", *cell, "dry_run=true").stdout
+    assert "2 cells: 1 need not run, 1 to run; for 1 of them there is no earlier row to go by" in said
+    assert "lz4(acceleration=1, level=0)" in said
+    said = session.run(
+        "-m", "codec=zstd", f"model={twice}", "granularity=tensor,model", *QUICK, "dry_run=true"
+    )
+    assert said.stdout.count(f"by the row {row['id'][:12]}, × 2)") == 2
+    assert "2 to run, one after the other about" in said.stdout
+    assert len(session.rows()) == 1
+    assert not list((session.results / "claims").glob("*.json"))
