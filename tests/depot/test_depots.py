@@ -86,3 +86,51 @@ def test_laws(kit, model, granularity, name, dedup, tmp_path):
     assert depot.models() == ()
     assert depot.sizes().total == depot.sizes().objects == 0
     assert [p for p in depot.path.rglob("*") if p.is_file()] == [depot.path / "lock"]
+
+
+def test_sharded_and_consolidated_copies(kit, mapped, tmp_path):
+    """The same tensors in other files, a file that is there twice, and a tensor that is not in the other."""
+    rng = np.random.default_rng(0)
+    tensors = [(f"t{i}", rng.standard_normal((40, 30)).astype(np.float32)) for i in range(6)]
+    files = {
+        "sharded": {"a.bin": tensors[:3], "b.bin": tensors[3:]},
+        "whole": {"all.bin": tensors},
+        "both": {"all.bin": tensors, "copy.bin": tensors, "a.bin": tensors[:3]},
+        "more": {"all.bin": [*tensors, ("t6", np.ones(5000, np.float32))]},
+    }
+    depot = create_depot(tmp_path / "depot")
+    models = {}
+    for name, made in files.items():
+        (tmp_path / name).mkdir()
+        models[name] = kit.named(mapped(tmp_path / name, made, gap=3), name)
+        added = depot.add(models[name], get_codec("zstd"), Granularity(), dedup=True)
+        assert (added.sizes.payload > 1000) == (name == "sharded")
+        if name == "both":
+            assert added.repeated_files == ("all.bin", "copy.bin", "a.bin")
+            assert added.objects == 0
+            assert not added.units
+    depot.verify(deep=True)
+    for name in ("sharded", "whole", "both"):
+        depot.delete(name)
+        depot.verify(deep=True)
+    kit.assert_restores(depot, models["more"], tmp_path / "out")
+
+
+@pytest.mark.parametrize("granularity", GRANULARITIES, ids=str)
+def test_a_file_that_is_there_already_among_new_ones(kit, mapped, tmp_path, granularity):
+    """Its units are taken over, also where they span files, whatever the others are cut into."""
+    rng = np.random.default_rng(0)
+    tensors = [(f"layers.{i}.w", rng.standard_normal((40, 30)).astype(np.float32)) for i in range(6)]
+    for place in ("one", "two"):
+        (tmp_path / place).mkdir()
+    one = kit.named(mapped(tmp_path / "one", {"a": tensors[:2], "b": tensors[2:4], "c": tensors[1:3]}), "one")
+    two = kit.named(mapped(tmp_path / "two", {"b": tensors[2:4], "x": tensors[3:], "y": tensors[2:4]}), "two")
+    depot = create_depot(tmp_path / "depot")
+    depot.add(one, get_codec("zstd"), granularity, dedup=True)
+    added = depot.add(two, get_codec("zstd"), Granularity(), dedup=True)
+    assert added.repeated_files == ("b", "y")
+    assert depot.open("two").read_tensor("x:layers.3.w").tobytes() == tensors[3][1].tobytes()
+    depot.verify(deep=True)
+    depot.delete("one")
+    depot.verify(deep=True)
+    kit.assert_restores(depot, two, tmp_path / "out")

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -338,3 +339,55 @@ def test_names(kit, mapped, tmp_path):
         create_depot(depot.path)
     with pytest.raises(DepotError, match="not a depot"):
         open_depot(tmp_path / "model")
+
+
+def test_readers_beside_a_writer(tmp_path):
+    """While models come and go in another process, everything that can be opened can be read."""
+    places = write_models(tmp_path / "models")
+    path = tmp_path / "depot"
+    create_depot(path)
+    command = [sys.executable, "-c", WRITER, str(path), *places]
+    reads = 0
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout.readline() == "ready\n", process.stderr.read()
+            end = time.monotonic() + 4
+            depot = open_depot(path)
+            while time.monotonic() < end or not reads:
+                for name in places:
+                    try:
+                        stored = depot.open(name)
+                    except NoSuchModelError:
+                        continue
+                    stored.verify(deep=True)
+                    reads += 1
+                depot.verify()
+                depot.sizes()
+                assert process.poll() is None, process.stderr.read()
+        finally:
+            process.kill()
+            process.stdout.read()
+    assert_old_or_new(path, places, tmp_path)
+
+
+def test_many_packs_are_not_held_open(kit, mapped, tmp_path):
+    """A depot of more models than a process may have files open."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    depot = create_depot(tmp_path / "depot")
+    models = []
+    for i in range(60):
+        (tmp_path / f"{i}").mkdir()
+        tensors = [("a", np.full(8, i, np.float32)), ("b", np.ones(8, np.float32))]
+        models.append(kit.named(mapped(tmp_path / f"{i}", {"x.bin": tensors}), f"{i}"))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(list(Path("/proc/self/fd").iterdir())) + 20, hard))
+    try:
+        for model in models:
+            depot.add(model, get_codec("zstd"), Granularity(), dedup=True)
+        depot.verify(deep=True)
+        for model in models:
+            assert depot.open(model.name).read_tensor("b").sum() == 8
+        for model in models[:55]:
+            depot.delete(model.name)
+        depot.verify(deep=True)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import weightcodecs
@@ -73,7 +74,9 @@ class ArchiveReader(StoredTensors):
             self.index = parse_index(raw, end)
         except CorruptArchiveError as error:
             raise CorruptArchiveError(f"{path}: {error}") from error
-        self._records = CheckedRecords(path, data, self.index.records, self.index.end, self._use_of, on_read)
+        self._records = CheckedRecords(
+            path, data, self.index.records, self.index.end, partial(_use_of, self.index), on_read
+        )
         self._records.used(HEAD_BYTES + len(data) - end)
         self._literals_before: dict[str, int] = {}
         literals = 0
@@ -163,14 +166,6 @@ class ArchiveReader(StoredTensors):
             raise WrongReferenceError(f"{self.path}: the base of {_named(unit)} has too few elements")
         return taken.reshape(info.shape)
 
-    def _use_of(self, record: Record) -> str:
-        for unit in self.index.units:
-            if record == self.index.records[unit.blob]:
-                return f"the blob of {_named(unit)}"
-            if unit.side is not None and record == self.index.records[unit.side]:
-                return f"the references of {_named(unit)}"
-        return "a record of the files' literal bytes"
-
     def _literal_records(self) -> tuple[Record, ...]:
         return self.index.records[len(self.index.records) - self.index.literals :]
 
@@ -189,6 +184,15 @@ def _placed(index: Index) -> tuple[dict[str, list[Place]], dict[int, int]]:
     for own in places.values():
         own.sort(key=lambda place: place.piece.first)
     return places, shared
+
+
+def _use_of(index: Index, record: Record) -> str:
+    for unit in index.units:
+        if record == index.records[unit.blob]:
+            return f"the blob of {_named(unit)}"
+        if unit.side is not None and record == index.records[unit.side]:
+            return f"the references of {_named(unit)}"
+    return "a record of the files' literal bytes"
 
 
 def _named(unit: StoredUnit) -> str:

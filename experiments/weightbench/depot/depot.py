@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from weightbench.archive import ArchiveError, CorruptArchiveError, UnitRecord
@@ -130,8 +131,7 @@ class Depot:
             ArchiveError: the disk is full, …; `errno` has the number. The depot is as it was.
         """
         settings = _settings(dedup, threads, memory_bytes, overlap)
-        with writing(self.path):
-            prune(self._folder)
+        with self._changing():
             self._require_new(model.name)
             return add_model(self._folder, model, coder, granularity, base, settings, progress, on_unit)
 
@@ -175,8 +175,7 @@ class Depot:
         settings = _settings(dedup, threads, memory_bytes, overlap)
         if high.name == low.name:
             raise DepotError(f"both models are called {high.name!r}; give them names of their own")
-        with writing(self.path):
-            prune(self._folder)
+        with self._changing():
             self._require_new(high.name)
             self._require_new(low.name)
             return add_pair(self._folder, high, low, pairs, codec, alone, settings, progress, on_unit)
@@ -234,12 +233,15 @@ class Depot:
             with reported(f"cannot remove {path}"):
                 path.unlink()
                 sync_folder(path.parent)
-            prune(self._folder)
+            try:
+                prune(self._folder)
+            finally:
+                self._folder.unmap()
 
     def prune(self) -> None:
         """Remove what killed writers have left; adding and deleting do so, too."""
-        with writing(self.path):
-            prune(self._folder)
+        with self._changing():
+            pass
 
     def verify(self, *, deep: bool = False) -> None:
         """Check every byte of every file against its checksum; `deep`: decode every model, too.
@@ -262,29 +264,23 @@ class Depot:
 
     def sizes(self) -> DepotSizes:
         """Return the bytes of the depot by what they are; raises `CorruptDepotError`."""
-        self._folder.refresh()
-        payload = side = literals = objects = 0
-        for pack in self._folder.packs.values():
-            for stored in pack.objects:
-                objects += 1
-                if stored.kind == Kind.SIDE:
-                    side += stored.record.nbytes
-                elif stored.kind == Kind.LITERALS:
-                    literals += stored.record.nbytes
-                else:
-                    payload += stored.record.nbytes - stored.overhead
-        total, disk = _on_disk(self.path)
-        return DepotSizes(
-            payload,
-            side,
-            literals,
-            total - payload - side - literals,
-            total,
-            disk,
-            len(self._folder.models),
-            objects,
-            len(self._folder.packs),
-        )
+        for left in reversed(range(_TRIES)):
+            before = self._folder.state()
+            self._folder.refresh()
+            sizes = _sizes(self._folder)
+            if not left or self._folder.state() == before:  # else a writer was at work meanwhile
+                break
+        return sizes
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """Be the one writer, after what earlier ones have left was removed."""
+        with writing(self.path):
+            try:
+                prune(self._folder)
+                yield
+            finally:
+                self._folder.unmap()
 
     def _require_new(self, name: str) -> None:
         if self._folder.manifest_path(name).exists():
@@ -295,6 +291,7 @@ def _verify(folder: Folder, deep: bool) -> None:
     folder.refresh()
     for pack in folder.packs.values():
         pack.map().verify()
+        pack.unmap()
     for path in folder.manifest_files():
         manifest = read_manifest(path)
         objects = objects_of(folder, manifest)
@@ -308,19 +305,32 @@ def _settings(dedup: bool, threads: int, memory_bytes: int, overlap: bool) -> Se
     return Settings(dedup, threads, memory_bytes, overlap)
 
 
+def _sizes(folder: Folder) -> DepotSizes:
+    payload = side = literals = objects = 0
+    for pack in folder.packs.values():
+        for stored in pack.objects:
+            objects += 1
+            if stored.kind == Kind.SIDE:
+                side += stored.record.nbytes
+            elif stored.kind == Kind.LITERALS:
+                literals += stored.record.nbytes
+            else:
+                payload += stored.record.nbytes - stored.overhead
+    total, disk = _on_disk(folder.path)
+    rest = total - payload - side - literals
+    models, packs = len(folder.models), len(folder.packs)
+    return DepotSizes(payload, side, literals, rest, total, disk, models, objects, packs)
+
+
 def _on_disk(path: Path) -> tuple[int, int]:
     """Return the sizes of all files, and the blocks that files and folders take."""
-    total, disk = 0, _blocks(path)
+    total = disk = 0
     with reported(f"cannot read {path}"):
-        for folder, folders, files in os.walk(path):
-            for name in folders:
-                disk += _blocks(Path(folder) / name)
+        for folder, _, files in os.walk(path):
+            disk += Path(folder).stat().st_blocks * 512
             for name in files:
-                status = (Path(folder) / name).stat()
-                total += status.st_size
-                disk += status.st_blocks * 512
+                with suppress(FileNotFoundError):  # deleted since it was listed
+                    status = (Path(folder) / name).stat()
+                    total += status.st_size
+                    disk += status.st_blocks * 512
     return total, disk
-
-
-def _blocks(path: Path) -> int:
-    return path.stat().st_blocks * 512

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import errno
 import re
 from collections.abc import Callable, Iterator
@@ -49,13 +50,26 @@ class Pack:
         if self._records is None:
             data = map_checked(self.path, PACK)
             records = [stored.record for stored in self.objects]
-            self._records = CheckedRecords(self.path, data, records, self._end, self._use_of, self._on_read)
+            # Not a method of ours: a map in a cycle of references would stay open until that is found.
+            use_of = partial(_use_of, self.objects)
+            self._records = CheckedRecords(self.path, data, records, self._end, use_of, self._on_read)
             self._records.used(HEAD_BYTES + len(data) - self._end)
         return self._records
 
-    def _use_of(self, record: Record) -> str:
-        number = next(i for i, stored in enumerate(self.objects) if stored.record == record)
-        return f"object {number}"
+    def unmap(self) -> None:
+        """Close the file: an open map takes one of the files that a process may have open."""
+        self._records = None
+
+    def opened(self) -> Pack:
+        """Return the pack with a map of its own, which stays when this one is unmapped."""
+        other = copy.copy(self)
+        other._records = None
+        other.map()
+        return other
+
+
+def _use_of(objects: tuple[StoredObject, ...], record: Record) -> str:
+    return f"object {next(i for i, stored in enumerate(objects) if stored.record == record)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +159,11 @@ class Folder:
         """Yield what writers that were killed have left: files that have not got their name yet."""
         for sub in (PACKS, MODELS):
             yield from self._listing(sub, lambda name: name[0] == "." and name.endswith(".tmp"))
+
+    def unmap(self) -> None:
+        """Close all packs; they are opened again when they are needed."""
+        for pack in self.packs.values():
+            pack.unmap()
 
     # -- where objects are ---------------------------------------------------------------------------------
 

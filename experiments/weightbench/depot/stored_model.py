@@ -60,8 +60,8 @@ def objects_of(folder: Folder, manifest: Manifest) -> Objects:
         for span in found[wanted][1].spans:
             if span.object is not None and span.object not in found:
                 found[span.object] = folder.find(span.object)
-    for pack in {id(pack): pack for pack, _ in found.values()}.values():
-        pack.map()
+    opened = {pack: pack.opened() for pack in {pack for pack, _ in found.values()}}
+    found = {wanted: (opened[pack], stored) for wanted, (pack, stored) in found.items()}
     return Objects(found, folder.path)
 
 
@@ -148,7 +148,7 @@ class StoredModel(StoredTensors):
         if self._literals is None or self._literals[0] != file:
             found = next(f for f in self.manifest.files if f.stored.file.name == file)
             size = sum(extent.nbytes for extent in found.stored.file.extents if extent.tensor is None)
-            self._literals = file, LiteralBytes(found.literals, size, self._literal_blob)
+            self._literals = file, LiteralBytes(found.literals, size, partial(_literal_blob, self._objects))
         yield from self._literals[1].read(offset, nbytes)
 
     def file_bytes(self, stored: StoredFile) -> Iterator[memoryview]:
@@ -212,8 +212,9 @@ class StoredModel(StoredTensors):
         except CorruptBlobError as error:
             raise CorruptDepotError(str(error)) from error
 
-    def _literal_blob(self, id: ObjectId) -> memoryview:
-        pack, stored = self._objects.find(id)
-        if stored.kind != Kind.LITERALS or stored.spans:
-            raise CorruptDepotError(f"{pack.path}: literal bytes are kept as {stored.kind.name}")
-        return pack.map().read(stored.record)
+
+def _literal_blob(objects: Objects, id: ObjectId) -> memoryview:
+    pack, stored = objects.find(id)
+    if stored.kind != Kind.LITERALS or stored.spans:
+        raise CorruptDepotError(f"{pack.path}: literal bytes are kept as {stored.kind.name}")
+    return pack.map().read(stored.record)
