@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from .jit import kernel
+from .own_width import both, either, shift_left, shift_right
 
 __all__ = ["merge_low_bits", "split_low_bits"]
 
@@ -20,25 +21,24 @@ __all__ = ["merge_low_bits", "split_low_bits"]
 def split_low_bits(codes: Any, bits: Any, top: Any, rest: Any) -> None:
     """Write codes >> bits (1, 2 or 4) to `top` (n,) and the low bits to `rest` (⌈n·bits / 8⌉,), all uint8."""
     stride = rest.size
-    mask = np.uint8((1 << bits) - 1)
+    down, mask = np.uint8(bits), np.uint8((1 << bits) - 1)
     rest[:] = 0
     for lane in range(8 // bits):
-        start = lane * stride
-        shift = np.uint8(lane * bits)
-        for i in range(max(min(stride, codes.size - start), 0)):
-            rest[i] |= np.uint8((codes[start + i] & mask) << shift)
+        part = codes[min(lane * stride, codes.size) : (lane + 1) * stride]
+        up = np.uint8(lane * bits)
+        for i in range(part.size):
+            rest[i] = either(rest[i], shift_left(both(part[i], mask), up))
     for i in range(codes.size):
-        top[i] = codes[i] >> bits
+        top[i] = shift_right(codes[i], down)
 
 
 @kernel
 def merge_low_bits(codes: Any, bits: Any, rest: Any) -> None:
     """Turn what `split_low_bits` wrote to `top`, in `codes`, back into the codes."""
     stride = rest.size
-    mask = np.uint8((1 << bits) - 1)
+    up, mask = np.uint8(bits), np.uint8((1 << bits) - 1)
     for lane in range(8 // bits):
-        start = lane * stride
-        shift = np.uint8(lane * bits)
-        part = codes[min(start, codes.size) : start + stride]
+        part = codes[min(lane * stride, codes.size) : (lane + 1) * stride]
+        down = np.uint8(lane * bits)
         for i in range(part.size):
-            part[i] = np.uint8(part[i] << bits) | (np.uint8(rest[i] >> shift) & mask)
+            part[i] = either(shift_left(part[i], up), both(shift_right(rest[i], down), mask))
