@@ -198,3 +198,16 @@ def test_a_dry_sweep_says_what_it_would_take(session: Session, weights: Path, tm
     assert "2 to run, one after the other about" in said.stdout
     assert len(session.rows()) == 1
     assert not list((session.results / "claims").glob("*.json"))
+
+
+@pytest.mark.slow
+def test_the_original_is_evaluated_once_for_all_codecs_in_all_processes(session: Session) -> None:
+    quick = ("model=llama", "measure=smoke", "eval=lm_eval_quick", "eval.limit=16", "eval.kl_tokens=0")
+    both = [
+        subprocess.Popen(session.command("-m", f"codec={codecs}", *quick), env=session.env)
+        for codecs in ("elf,cast", "zipnn_lossy,distance")
+    ]
+    assert [process.wait(280) for process in both] == [0, 0]
+    found = [row["result"]["evaluation"]["baseline"] for row in session.rows()]
+    assert len(found) == 4
+    assert [baseline for baseline in found if baseline != "cached"].count("computed") == 1

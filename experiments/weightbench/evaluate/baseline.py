@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["baseline_key", "library_versions", "read_baseline", "surroundings_digest", "write_baseline"]
+__all__ = [
+    "baseline_key",
+    "computing",
+    "library_versions",
+    "read_baseline",
+    "surroundings_digest",
+    "write_baseline",
+]
 
 _SCHEMA = 1
 
@@ -53,6 +62,23 @@ def surroundings_digest(directory: Path) -> str:
         if file.suffix in (".json", ".jinja", ".model", ".txt") and file.is_file():
             digest.update(f"{file.name}\0".encode() + hashlib.sha256(file.read_bytes()).digest())
     return digest.hexdigest()
+
+
+@contextlib.contextmanager
+def computing(folder: Path, key: str, progress: Callable[[str], None]) -> Iterator[None]:
+    """Be the only process that computes a baseline within the block; look once more whether it is there now.
+
+    An advisory lock on a file beside it, which the system gives back when a process dies. Waiting counts
+    as time of the cell.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / f"{key}.lock").open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            progress("waiting for another process, which evaluates the original")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def read_baseline(folder: Path, key: str) -> tuple[Any, str]:

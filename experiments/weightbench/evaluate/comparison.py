@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .baseline import baseline_key, library_versions, read_baseline, surroundings_digest, write_baseline
+from .baseline import (
+    baseline_key,
+    computing,
+    library_versions,
+    read_baseline,
+    surroundings_digest,
+    write_baseline,
+)
 from .errors import EvaluationError, NotEvaluable, PairingError
 from .plan import EvaluationPlan
 from .result import Evaluation
@@ -163,24 +170,24 @@ class _Comparison:
         plan = self.plan
         limit = plan.max_length or self.model.max_length
         windows = cut_windows(self.model.tokenizer, texts_of(self._text_files()), plan.kl_tokens, limit)
-        known, key = None, ""
+        key = ""
         if not with_kl and self.cache is not None:
             digest = baseline_key("windows", {}, {}, repr(windows))
             key = self._key(("perplexity",), digest)
-            payload = self._read_cache(key)
+        with self._alone(key) as payload:
             known = None if payload is None else np.asarray(payload, dtype=np.float64)
-        with _Stopwatch(self.seconds, "text"):
-            scores = score(
-                self.model,
-                windows,
-                self.load,
-                batch_size=plan.batch_size,
-                known=known,
-                with_kl=with_kl,
-                progress=self.progress,
-            )
-        if key and known is None and self.cache is not None:
-            write_baseline(self.cache, key, scores.before.tolist())
+            with _Stopwatch(self.seconds, "text"):
+                scores = score(
+                    self.model,
+                    windows,
+                    self.load,
+                    batch_size=plan.batch_size,
+                    known=known,
+                    with_kl=with_kl,
+                    progress=self.progress,
+                )
+            if key and known is None and self.cache is not None:
+                write_baseline(self.cache, key, scores.before.tolist())
         return scores, "computed" if known is None else "cached"
 
     def _text_files(self) -> list[Path]:
@@ -211,11 +218,11 @@ class _Comparison:
             tasks = find_tasks(plan, folder, self.progress)
         key = self._key(("lm_eval",), folder_digest(folder))
         with offline() if tasks.local else nullcontext():
-            payload = self._read_cache(key)
-            if payload is None:
-                before, baseline = self._original(tasks, key), "computed"
-            else:
-                before, baseline = [MetricSamples(**entry) for entry in payload], "cached"
+            with self._alone(key) as payload:
+                if payload is None:
+                    before, baseline = self._original(tasks, key), "computed"
+                else:
+                    before, baseline = [MetricSamples(**entry) for entry in payload], "cached"
             text: dict[str, Any] = {}
             if plan.kl_tokens:
                 scores, _ = self._scores(with_kl=True)
@@ -262,6 +269,16 @@ class _Comparison:
         settings |= {"part": list(parts), "surroundings": self.surroundings}
         return baseline_key(self.identity, settings, self.versions, data)
 
+    @contextmanager
+    def _alone(self, key: str) -> Iterator[Any]:
+        """Give the cached payload, or None and the right to compute it while no other process does."""
+        payload = self._read_cache(key) if key else None
+        if payload is not None or not key or self.cache is None:
+            yield payload
+            return
+        with computing(self.cache, key, self.progress):
+            yield self._read_cache(key)
+
     def _read_cache(self, key: str) -> Any:
         if self.cache is None:
             return None
@@ -271,6 +288,8 @@ class _Comparison:
         return payload
 
     def _warn(self, text: str) -> None:
+        if text in self.warnings:
+            return
         self.warnings.append(text)
         self.progress(f"warning: {text}")
 
