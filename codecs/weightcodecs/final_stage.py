@@ -17,6 +17,8 @@ from .errors import CorruptBlobError
 __all__ = ["compressed", "opened"]
 
 _MAX_EXPANSION = (128 << 10) // 4  # of a zstd frame: a block of 128 KiB in 4 bytes
+_MORE = 8  # bytes an element that a layout may take on top of the array, rounded up
+_FIXED = 4096  # and at all
 
 
 def compressed(encoded: Encoded, level: int, marked: int) -> Encoded:
@@ -41,8 +43,9 @@ def opened(info: BlobInfo, marked: int, layout: int) -> BlobInfo:
         return info
     try:
         size = zstandard.frame_content_size(info.payload)
-        if not 0 <= size <= len(info.payload) * _MAX_EXPANSION:
-            raise CorruptBlobError(f"{info.codec}: the payload's frame does not say its size")
+        most = min(len(info.payload) * _MAX_EXPANSION, info.nbytes + info.count * _MORE + _FIXED)
+        if not 0 <= size <= most:
+            raise CorruptBlobError(f"{info.codec}: the payload's frame does not say its size, or a wrong one")
         data = zstandard.ZstdDecompressor().decompress(
             info.payload, max_output_size=size, allow_extra_data=False
         )
