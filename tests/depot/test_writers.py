@@ -125,7 +125,7 @@ def test_killed_writers_leave_the_old_or_the_new_state(tmp_path):
 
 @pytest.mark.slow
 def test_many_killed_writers(tmp_path):
-    run_kills(tmp_path, 150, 2)
+    run_kills(tmp_path, 60, 2)
 
 
 def crash_points(monkeypatch, function, count):

@@ -203,7 +203,8 @@ class Depot:
         for left in reversed(range(_TRIES)):
             manifest = self._folder.manifest(name)
             if self._folder.on_read is not None:
-                self._folder.on_read(self._folder.manifest_path(name).stat().st_size)
+                with suppress(FileNotFoundError):  # deleted since it was read
+                    self._folder.on_read(self._folder.manifest_path(name).stat().st_size)
             try:
                 self._folder.refresh_packs()
                 objects = objects_of(self._folder, manifest)
