@@ -27,6 +27,7 @@ CONFIGURATIONS: list[tuple[str, dict[str, Any]]] = [
     ("dedup", {}),
     ("zipllm", {}),
     ("zipllm", {"stand_alone": "zstd"}),
+    ("zipllm", {"delta": "fm_delta"}),
     ("zipllm", {"variant": "paper"}),
     ("zipllm", {"variant": "paper", "stand_alone": "zstd"}),
     ("elves", {}),
@@ -146,6 +147,17 @@ def test_zipllm_takes_the_smaller(coder_of: Any) -> None:
             assert weightcodecs.inspect(blob).codec == wanted
             assert len(blob) == min(len(bitx.encode(values, reference=base)), len(zipnn.encode(values)))
         assert weightcodecs.inspect(coder.encode(values)).codec == "zipnn"
+
+
+def test_zipllm_with_the_other_delta(coder_of: Any) -> None:
+    coder = coder_of(get_system("zipllm", delta="fm_delta"))
+    rng = np.random.default_rng(0)
+    for format, wanted in (("float32", "fm_delta"), ("bfloat16", "fm_delta"), ("float8_e4m3fn", "bitx")):
+        values = (rng.standard_normal(4000) * 0.02).astype(FORMATS[format].dtype)
+        blob = coder.encode(values, reference=base_of(values))
+        assert weightcodecs.inspect(blob).codec == wanted
+    with pytest.raises(ConfigError, match="delta=bitx"):
+        get_system("zipllm", variant="paper", delta="fm_delta")
 
 
 def test_zipllm_as_published(coder_of: Any) -> None:
