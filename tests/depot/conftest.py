@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass
 from types import SimpleNamespace
 
@@ -112,6 +113,36 @@ def base_values(model, base):
     return BaseValues(base, matches)
 
 
+def crash_points(monkeypatch, function, count):
+    """Let the process seem to die at the `count`-th change of the disk: nothing that follows happens."""
+    left = count
+
+    class Died(BaseException):
+        pass
+
+    def step():
+        nonlocal left
+        if left == 0:
+            raise Died
+        left -= 1
+
+    def stepped(original):
+        def run(*arguments, **options):
+            step()
+            return original(*arguments, **options)
+
+        return run
+
+    with monkeypatch.context() as patch:
+        for module, name in ((os, "write"), (os, "fsync"), (os, "replace"), (os, "unlink"), (os, "rename")):
+            patch.setattr(module, name, stepped(getattr(module, name)))
+        try:
+            function()
+        except Died:
+            return True
+    return False
+
+
 @pytest.fixture
 def kit():
     return SimpleNamespace(
@@ -121,6 +152,7 @@ def kit():
         contents=contents,
         named=named,
         du=du,
+        crash_points=crash_points,
         family=family,
         base_values=base_values,
     )

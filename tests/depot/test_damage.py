@@ -136,6 +136,7 @@ HOSTILE = {
     "name": lambda t: t.__setitem__("name", "other"),
     "no name": lambda t: t.__setitem__("name", ""),
     "name a list": lambda t: t.__setitem__("name", ["base"]),
+    "requires": lambda t: t.__setitem__("requires", 3),
     "name not text": lambda t: t.__setitem__("name", "\ud800"),
     "file climbs": lambda t: t["files"][0].__setitem__(0, "../a.bin"),
     "file absolute": lambda t: t["files"][0].__setitem__(0, "/etc/a.bin"),

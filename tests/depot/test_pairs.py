@@ -1,9 +1,17 @@
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 
-from weightbench.depot import CorruptDepotError, DepotError, create_depot, open_depot
+from weightbench.depot import (
+    CorruptDepotError,
+    DepotError,
+    NoSuchModelError,
+    create_depot,
+    open_depot,
+)
 from weightbench.depot.objects import Kind
 from weightbench.granularity import Granularity
 from weightbench.models.quantised import quantised
@@ -105,6 +113,50 @@ def test_readers_say_what_they_use(kit, pair, tmp_path):
     alone = used(low, codes_first)
     assert used(low, []) < alone < used(high, high.tensors) < size
     assert alone < used(low, reversed(codes_first)) < 2 * alone  # scales first: the codes are read twice
+
+
+def test_both_or_none(kit, pair, tmp_path, monkeypatch):
+    """Stop before each change of the disk in turn: both are there or none; deleting one keeps the other."""
+    high, low = pair
+    pairs = pair_tensors(high, low)
+    outcomes = set()
+    for count in range(1000):
+        depot = create_depot(tmp_path / f"{count}")
+
+        died = kit.crash_points(
+            monkeypatch,
+            lambda depot=depot: depot.add_pair(
+                high, low, pairs, get_codec("qstore"), get_codec("zstd"), dedup=True, overlap=False
+            ),
+            count,
+        )
+        depot = open_depot(depot.path)
+        depot.verify(deep=True)
+        assert depot.models() in ((), (high.name, low.name))
+        outcomes.add((died, len(depot.models())))
+        for model in pair:
+            if model.name not in depot.models():
+                with pytest.raises(NoSuchModelError):
+                    depot.open(model.name)
+        there = depot.models()
+        depot.prune()
+        assert depot.models() == there
+        if not there:
+            assert depot.sizes().total == 0
+        if not died:
+            break
+    assert outcomes == {(True, 0), (True, 2), (False, 2)}
+    for count in range(1000):
+        shutil.copytree(depot.path, tmp_path / f"delete {count}")
+        other = open_depot(tmp_path / f"delete {count}")
+        died = kit.crash_points(monkeypatch, lambda other=other: other.delete(high.name), count)
+        other.verify(deep=True)
+        assert other.models() in ((high.name, low.name), (low.name,))
+        other.prune()
+        kit.assert_restores(other, low, tmp_path / f"out {count}")
+        if not died:
+            break
+    assert other.models() == (low.name,)
 
 
 def test_questions_without_an_answer(kit, pair, tmp_path):

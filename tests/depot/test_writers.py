@@ -128,36 +128,6 @@ def test_many_killed_writers(tmp_path):
     run_kills(tmp_path, 60, 2)
 
 
-def crash_points(monkeypatch, function, count):
-    """Let the process seem to die at the `count`-th change of the disk: nothing that follows happens."""
-    left = count
-
-    class Died(BaseException):
-        pass
-
-    def step():
-        nonlocal left
-        if left == 0:
-            raise Died
-        left -= 1
-
-    def stepped(original):
-        def run(*arguments, **options):
-            step()
-            return original(*arguments, **options)
-
-        return run
-
-    with monkeypatch.context() as patch:
-        for module, name in ((os, "write"), (os, "fsync"), (os, "replace"), (os, "unlink"), (os, "rename")):
-            patch.setattr(module, name, stepped(getattr(module, name)))
-        try:
-            function()
-        except Died:
-            return True
-    return False
-
-
 @pytest.mark.parametrize("what", ["add", "overlapped add", "delete", "move"])
 def test_every_single_step(kit, mapped, tmp_path, monkeypatch, what):
     """Stop before each write, fsync, rename and removal in turn: the depot is the old or the new one."""
@@ -182,7 +152,7 @@ def test_every_single_step(kit, mapped, tmp_path, monkeypatch, what):
         depot = create_depot(path)
         depot.add(base, coder, Granularity(), dedup=True)
         depot.add(frozen, coder, Granularity(), dedup=True)
-        died = crash_points(monkeypatch, functools.partial(change, depot), count)
+        died = kit.crash_points(monkeypatch, functools.partial(change, depot), count)
         depot = open_depot(path)
         depot.verify(deep=True)
         assert set(depot.models()) in (set(there), set(new))

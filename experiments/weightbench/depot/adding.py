@@ -227,7 +227,7 @@ class Adding:
         self._units.append(unit)
         self._told.append(told)
 
-    def finish(self, **about: Any) -> Manifest:
+    def finish(self, requires: str | None = None, **about: Any) -> Manifest:
         """Store the literal bytes of the files, and return the manifest; `about` says more of it."""
         model, ingest = self.model, self._ingest
         with ingest.timed("hash"):
@@ -260,6 +260,7 @@ class Adding:
             model.ties,
             tuple(files[file.name] for file in model.files),
             own,
+            requires,
         )
 
     def told(self, nbytes: int, seconds: float) -> Added:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -9,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from weightbench.archive import ArchiveError, CorruptArchiveError, UnitRecord
-from weightbench.archive.atomic import reported, sync_folder
+from weightbench.archive.atomic import atomic_file, reported, sync_folder
 from weightbench.archive.stored_tensors import CACHE_BYTES
 from weightbench.granularity import Granularity
 from weightbench.models.model import Model
@@ -23,6 +24,7 @@ from .base_objects import Base
 from .errors import CorruptDepotError, DepotError, NoSuchModelError
 from .folder import MODELS, PACKS, Folder
 from .lock import writing
+from .manifest import write_manifest
 from .manifest_reading import read_manifest
 from .objects import Kind
 from .pair_adding import add_pair
@@ -153,7 +155,7 @@ class Depot:
         """Add a checkpoint and its low-precision version, tensor by tensor.
 
         Each pair of tensors is one object, of which the low model reads the low part alone. A writer that is
-        killed between the two manifests leaves the high model alone, whole.
+        killed leaves both models or none.
 
         Args:
             high: the checkpoint.
@@ -231,6 +233,7 @@ class Depot:
         with writing(self.path):
             if not path.exists():
                 raise NoSuchModelError(self.path, name, self.models())
+            self._release(name)
             with reported(f"cannot remove {path}"):
                 path.unlink()
                 sync_folder(path.parent)
@@ -283,6 +286,20 @@ class Depot:
             finally:
                 self._folder.unmap()
 
+    def _release(self, name: str) -> None:
+        """Write the manifests that require a model again, so that they count without it."""
+        paths = self._folder.manifest_files()
+        with suppress(CorruptDepotError):  # else nobody has looked at all of them
+            self._folder.refresh()
+            uses = self._folder.models
+            paths = [path for path in paths if path.name in uses and uses[path.name].requires == name]
+        for path in paths:
+            with suppress(CorruptDepotError):  # damaged: it does not count in any case
+                manifest = read_manifest(path)
+                if manifest.requires == name:
+                    with atomic_file(path) as out:
+                        write_manifest(out, dataclasses.replace(manifest, requires=None))
+
     def _require_new(self, name: str) -> None:
         if self._folder.manifest_path(name).exists():
             raise DepotError(f"{self.path} has a model {name!r} already; delete it first", errno.EEXIST)
@@ -295,6 +312,8 @@ def _verify(folder: Folder, deep: bool) -> None:
         pack.unmap()
     for path in folder.manifest_files():
         manifest = read_manifest(path)
+        if not folder.counts(manifest):
+            continue
         objects = objects_of(folder, manifest)
         if deep:
             StoredModel(manifest, objects, 1, CACHE_BYTES, MEMORY_BYTES).verify(deep=True)

@@ -74,11 +74,12 @@ def _use_of(objects: tuple[StoredObject, ...], record: Record) -> str:
 
 @dataclass(frozen=True, slots=True)
 class FileUse:
-    """What remains of a manifest that is not in use: its objects, and its files by content."""
+    """What remains of a manifest that is not in use: its objects, its files by content, what it requires."""
 
     objects: frozenset[ObjectId]
     sha256: frozenset[str]
     file_sizes: frozenset[int]
+    requires: str | None
 
 
 class Folder:
@@ -89,6 +90,7 @@ class Folder:
         on_read: told of bytes of packs that are about to be used, see `CheckedRecords`.
         packs: by file name.
         models: what is used of the models, by the file name of the manifest.
+        incomplete: manifests that do not count, because the model that they require is not there.
     """
 
     def __init__(self, path: Path, on_read: Callable[[int], None] | None = None) -> None:
@@ -96,6 +98,7 @@ class Folder:
         self.packs: dict[str, Pack] = {}
         self.models: dict[str, FileUse] = {}
         self.names: dict[str, str] = {}
+        self.incomplete: list[Path] = []
         self._stamps: dict[Path, Stamp] = {}
         self._where: dict[ObjectId, tuple[Pack, StoredObject]] = {}
         self._by_key: dict[bytes, list[ObjectId]] = {}
@@ -136,9 +139,14 @@ class Folder:
 
     def manifest(self, name: str) -> Manifest:
         """Return a model's manifest; raises `NoSuchModelError` or `CorruptDepotError`."""
-        path = self.manifest_path(name)
         try:
-            return read_manifest(path)
+            manifest = read_manifest(self.manifest_path(name))
+            if not self.counts(manifest):
+                # If the other was deleted since we looked, this one has been written again before that.
+                manifest = read_manifest(self.manifest_path(name))
+            if self.counts(manifest):
+                return manifest
+            raise NoSuchModelError(self.path, name, self.names.values())
         except ArchiveError as error:
             if error.errno != errno.ENOENT:
                 raise
@@ -154,6 +162,10 @@ class Folder:
     def manifest_files(self) -> list[Path]:
         """Return the manifests there are now, sorted."""
         return self._listing(MODELS, lambda name: name.endswith(MANIFEST_SUFFIX) and name[0] != ".")
+
+    def counts(self, manifest: Manifest) -> bool:
+        """Whether the model that it requires, if any, is there."""
+        return manifest.requires is None or self.manifest_path(manifest.requires).exists()
 
     def leftovers(self) -> Iterator[Path]:
         """Yield what writers that were killed have left: files that have not got their name yet."""
@@ -205,15 +217,19 @@ class Folder:
         models: dict[str, FileUse] = {}
         names: dict[str, str] = {}
         stamps: dict[Path, Stamp] = {}
+        incomplete = []
         for path in self.manifest_files():
             stamps[path] = _stamp(path)
             if path.name in self.models and self._stamps.get(path) == stamps[path]:
                 models[path.name], names[path.name] = self.models[path.name], self.names[path.name]
             else:
                 manifest = read_manifest(path)
-                models[path.name], names[path.name] = _use(manifest), manifest.name
+                if self.counts(manifest):
+                    models[path.name], names[path.name] = _use(manifest), manifest.name
+                else:
+                    incomplete.append(path)
         self._look_for_packs()
-        self.models, self.names, self._stamps = models, names, stamps
+        self.models, self.names, self._stamps, self.incomplete = models, names, stamps, incomplete
 
     def _look_for_packs(self, lenient: bool = False) -> None:
         packs: dict[str, Pack] = {}
@@ -246,6 +262,7 @@ def _use(manifest: Manifest) -> FileUse:
         frozenset(manifest.objects()),
         frozenset(stored.sha256 for stored in exact),
         frozenset(stored.file.nbytes for stored in exact),
+        manifest.requires,
     )
 
 

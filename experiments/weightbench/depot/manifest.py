@@ -3,7 +3,7 @@
 ::
 
     head     magic b"WBM1"
-    index    JSON     {"name", "about", "bounds", "tensors", "ties", "files"}, files as lists
+    index    JSON     {"name", "requires", "about", "bounds", "tensors", "ties", "files"}, files as lists
                       [name, SHA-256, whether every bit comes back, number of extents, of literal objects]
              columns  `COLUMNS`
              tail     digests of the objects that it names, 16 bytes each
@@ -97,6 +97,8 @@ class Manifest:
         ties: as in `Model.ties`.
         files: the weight files.
         units: they cover every element of every tensor once.
+        requires: another model without which this one does not count: they were added together, and the
+            writer may have been killed in between; or None.
     """
 
     name: str
@@ -106,6 +108,7 @@ class Manifest:
     ties: Mapping[str, str]
     files: tuple[ManifestFile, ...]
     units: tuple[ManifestUnit, ...]
+    requires: str | None = None
 
     def objects(self) -> Iterator[ObjectId]:
         """Yield the objects that it names, some more than once."""
@@ -150,6 +153,7 @@ def manifest_bytes(manifest: Manifest) -> bytes:
     }
     text = {
         "name": manifest.name,
+        "requires": manifest.requires,
         "about": dict(manifest.about),
         "bounds": bounds_text(manifest.bounds),
         "tensors": tensors_text(manifest.tensors),

@@ -40,7 +40,7 @@ from .pack import sound_ids
 
 __all__ = ["parse_manifest", "read_manifest"]
 
-ENTRIES = ("name", "about", "bounds", "tensors", "ties", "files")
+ENTRIES = ("name", "requires", "about", "bounds", "tensors", "ties", "files")
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -67,6 +67,11 @@ def parse_manifest(data: bytes) -> Manifest:
     text, columns, tail = split_index(data, ENTRIES, COLUMNS)
     name, about = text["name"], text["about"]
     sound(is_text(name) and name != "" and _is_text_to_write(name), "its name")
+    requires = text["requires"]
+    sound(
+        requires is None or (is_text(requires) and requires != "" and _is_text_to_write(requires)),
+        "what it requires",
+    )
     sound(isinstance(about, dict), "it does not say what it is about")
     told = rows(text["files"], is_file_name, is_digest, is_flag, is_count, is_count)
     tensors, files = parse_files(text["tensors"], [row[:4] for row in told], columns)
@@ -81,6 +86,7 @@ def parse_manifest(data: bytes) -> Manifest:
         parse_ties(text["ties"], tensors),
         _files(files, [row[4] for row in told], columns["literal_object"], ids),
         _units(columns, tensors, ids),
+        requires,
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from math import prod
+from typing import Any
 
 import numpy as np
 import xxhash
@@ -105,9 +106,14 @@ def add_pair(
                         on_unit(record)
                 if progress:
                     progress(done, total)
-        said = {"pair": [high.name, low.name], "pair_codec": codec.name, "pair_config": codec.config()}
-        manifests = of_high.finish(**said), of_low.finish(**said)
-    for_high, for_low = put_manifests(folder, manifests, packs)
+        said: dict[str, Any] = {
+            "pair": [high.name, low.name],
+            "pair_codec": codec.name,
+            "pair_config": codec.config(),
+        }
+        # The low one does not count before the high one is there, and with it both are.
+        manifests = of_low.finish(high.name, **said), of_high.finish(**said)
+    for_low, for_high = put_manifests(folder, manifests, packs)
     folder.refresh()
     seconds = time.perf_counter() - begun
     theirs = beside.payload + beside.side + beside.literals

@@ -37,6 +37,9 @@ def prune(folder: Folder) -> None:
         for path in folder.leftovers():
             path.unlink()
     folder.refresh()
+    with reported(f"cannot prune {folder.path}"):
+        for path in folder.incomplete:
+            path.unlink()
     live = live_objects(folder)
     kept: dict[Pack, list[StoredObject]] = {}
     for pack in sorted(folder.packs.values(), key=lambda pack: -pack.serial):
