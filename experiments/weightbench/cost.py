@@ -99,7 +99,7 @@ def _rows(root: Path) -> Sequence[Mapping[str, Any]]:
     """The ok rows of a store, once a process: a dry run changes none."""
     from weightbench.table import read_cells  # loads pyarrow, which a run can do without
 
-    table = read_cells(root)
+    table = read_cells(root, _COLUMNS)
     found = [name for name in _COLUMNS if name in table.column_names]
     if len(found) < len(_COLUMNS):
         return []

@@ -11,11 +11,13 @@ DuckDB reads the files that :func:`weightbench.table.build_table` writes:
 """
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from weightbench.errors import EmptyStoreError, MissingExtraError
-from weightbench.table import read_tables
+from weightbench.store import Store
+from weightbench.table import read_cells, read_tables
 
 if TYPE_CHECKING:
     import pandas
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
 ROOT_VARIABLE = "WEIGHTBENCH_RESULTS"
 Root = str | os.PathLike[str] | None
+Columns = Sequence[str] | None
 
 
 def default_root() -> Path:
@@ -31,17 +34,21 @@ def default_root() -> Path:
 
 
 @overload
-def cells(root: Root = None, engine: Literal["pandas"] = "pandas") -> "pandas.DataFrame": ...
+def cells(
+    root: Root = None, engine: Literal["pandas"] = "pandas", *, columns: Columns = None
+) -> "pandas.DataFrame": ...
 @overload
-def cells(root: Root = None, *, engine: Literal["polars"]) -> "polars.DataFrame": ...
+def cells(root: Root = None, *, engine: Literal["polars"], columns: Columns = None) -> "polars.DataFrame": ...
 @overload
-def cells(root: Root, engine: Literal["polars"]) -> "polars.DataFrame": ...
-def cells(root: Root = None, engine: str = "pandas") -> object:
+def cells(root: Root, engine: Literal["polars"], *, columns: Columns = None) -> "polars.DataFrame": ...
+def cells(root: Root = None, engine: str = "pandas", *, columns: Columns = None) -> object:
     """One line a cell, whatever became of it (see the column ``status``), nested keys as dotted columns.
 
     Args:
         root: the results folder; :func:`default_root` if None.
         engine: ``"pandas"`` or ``"polars"``.
+        columns: only these, those that no row has left out; all if None. Of a store of 100,000 rows a few
+            columns open in a fraction of the time.
 
     Raises:
         EmptyStoreError: no row there.
@@ -49,7 +56,7 @@ def cells(root: Root = None, engine: str = "pandas") -> object:
         MissingExtraError: Polars is asked for and not installed.
         ValueError: an unknown engine.
     """
-    return _frame(root, "cells", engine)
+    return _frame(root, "cells", engine, columns)
 
 
 @overload
@@ -63,19 +70,18 @@ def tensors(root: Root = None, engine: str = "pandas") -> object:
     return _frame(root, "tensors", engine)
 
 
-def _frame(root: Root, name: Literal["cells", "tensors"], engine: str) -> object:
+def _frame(root: Root, name: Literal["cells", "tensors"], engine: str, columns: Columns = None) -> object:
     if engine not in ("pandas", "polars"):
         raise ValueError(f"unknown engine {engine!r}: pandas or polars")
     polars = _polars() if engine == "polars" else None
     folder = default_root() if root is None else Path(root)
-    tables = read_tables(folder)
-    if tables.cells.num_rows == 0:
+    table = read_cells(folder, columns) if name == "cells" else read_tables(folder).tensors
+    if table.num_rows == 0 and not Store(folder).files():
         raise EmptyStoreError(
             f"no results in {folder / 'cells'}: run a cell first (python run.py codec=elf model=llama), "
             f"or name the folder that holds them (the argument root, or {ROOT_VARIABLE})"
         )
-    table = getattr(tables, name)
-    if name == "cells":
+    if "stamp" in table.column_names:
         table = table.drop_columns(["stamp"])
     return table.to_pandas() if polars is None else polars.from_arrow(table)
 

@@ -6,11 +6,13 @@ columns (``cell.codec.name``, ``result.ratio``, ``environment.cpu.model``, ``err
 are only a cache of the rows: delete them at will.
 
 Row files whose size and time have not changed since are taken from the tables, so a sweep of 10,000 cells
-can rebuild them after every cell.
+can rebuild them after every cell. Nor are files looked at one by one while their folder has not changed since
+the tables were built: rows come by renaming, which file systems note in the folder's time.
 """
 
 import hashlib
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,7 +32,11 @@ CELL_COLUMNS = {
     "artifacts": "text", "stamp": "text",
 }  # fmt: skip
 TENSOR_COLUMNS = {"id": "text", "index": "int"}
+_FIRST = {"cells": CELL_COLUMNS, "tensors": TENSOR_COLUMNS}
 _VERSION = b"1"
+_TABLE, _STATE, _FOLDER = b"weightbench.table", b"weightbench.state", b"weightbench.folder"
+_BATCH = 2000  # rows that are in memory as Python objects at a time
+_TICK_S = 0.02  # file systems count time in ticks of at most 10 ms, or in whole seconds
 
 
 class Tables(NamedTuple):
@@ -47,20 +53,24 @@ def build_table(root: Path) -> Path:
         SchemaError: a newer version wrote a row.
         StoreError: the disk is full or refuses; the old tables stay.
     """
-    tables = read_tables(root)
+    store = Store(root)
     try:
         Path(root).mkdir(parents=True, exist_ok=True)
+        folder = _folder_state(store)
+        if folder is not None and folder == (_marks(root) or {}).get(_FOLDER):
+            return _path(root, "cells")
+        time.sleep(_TICK_S)  # any later change of the folder gets another time than the one just read
+        tables = _read(store, log_damaged)
+        # Damaged files are to be reported again, so they have to be looked for again.
+        if folder is not None and tables.cells.num_rows == len(store.entries()):
+            marks = {**tables.cells.schema.metadata, _FOLDER: folder}
+            tables = Tables(*(table.replace_schema_metadata(marks) for table in tables))
         # The table that names the state last: a crash between the two leaves a pair that is not used.
         _write(_path(root, "tensors"), tables.tensors)
         _write(_path(root, "cells"), tables.cells)
     except OSError as error:
         raise store_error(error, f"the tables could not be written to {root}") from error
     return _path(root, "cells")
-
-
-def read_cells(root: Path) -> pa.Table:
-    """The table of a store's cells as it is now; as :func:`read_tables` otherwise."""
-    return read_tables(root).cells
 
 
 def read_tables(root: Path, damaged: Callable[[DamagedRowError], None] = log_damaged) -> Tables:
@@ -74,40 +84,106 @@ def read_tables(root: Path, damaged: Callable[[DamagedRowError], None] = log_dam
         SchemaError: a newer version wrote a row.
         StoreError: a file cannot be read.
     """
-    store = Store(root)
-    stamps = _stamps(store)
-    known = _known(root)
+    return _read(Store(root), damaged)
+
+
+def read_cells(
+    root: Path,
+    columns: Sequence[str] | None = None,
+    damaged: Callable[[DamagedRowError], None] = log_damaged,
+) -> pa.Table:
+    """The table of a store's cells alone; otherwise as :func:`read_tables`.
+
+    Args:
+        columns: those of these that there are, in this order; all if None.
+    """
+    store, marks = Store(root), _marks(root)
+    if marks is None:
+        return _chosen(_read(store, damaged).cells, columns)
+    wanted = None if columns is None else {*columns, "id", "stamp"}
+    path = _path(root, "cells")
+    names = [name for name in pq.read_schema(path).names if wanted is None or name in wanted]
+    cells = pq.read_table(path, columns=names).replace_schema_metadata(None)
+    if marks.get(_FOLDER) is None or marks[_FOLDER] != _folder_state(store):
+        updated = _updated(store, {"cells": cells}, damaged, wanted)
+        cells = (_read(store, damaged).cells if updated is None else updated["cells"]).sort_by("id")
+    return _chosen(cells, columns)
+
+
+def _chosen(cells: pa.Table, columns: Sequence[str] | None) -> pa.Table:
+    if columns is None:
+        return cells
+    return cells.select([name for name in dict.fromkeys(columns) if name in cells.column_names])
+
+
+def _read(store: Store, damaged: Callable[[DamagedRowError], None]) -> Tables:
+    known = _known(store.root)
     if known is not None:
-        tables = _update(store, stamps, known, damaged)
-        if tables is not None:
-            return tables
-    cells, tensors = _flat(store, stamps, stamps, damaged)
-    return _sealed(build(cells, CELL_COLUMNS), build(tensors, TENSOR_COLUMNS))
+        updated = _updated(store, known._asdict(), damaged)
+        if updated is not None:
+            same = all(updated[name] is table for name, table in known._asdict().items())
+            return known if same else _sealed(**updated)
+    stamps = _stamps(store)
+    empty = {name: build([], first) for name, first in _FIRST.items()}
+    tables = _appended(store, empty, stamps, list(stamps), damaged)
+    if tables is None:  # a column of numbers turned out to be one of text: all of it at once
+        flats = _flat(store, stamps, list(stamps), damaged)
+        tables = {name: build(flats[name], first) for name, first in _FIRST.items()}
+    return _sealed(**tables)
 
 
-def _update(
-    store: Store, stamps: dict[str, str], known: Tables, damaged: Callable[[DamagedRowError], None]
-) -> Tables | None:
+def _updated(
+    store: Store,
+    known: Mapping[str, pa.Table],
+    damaged: Callable[[DamagedRowError], None],
+    columns: set[str] | None = None,
+) -> dict[str, pa.Table] | None:
     """The known tables without what has gone or changed, and with what is new; None if types change."""
-    have = dict(zip(known.cells["id"].to_pylist(), known.cells["stamp"].to_pylist(), strict=True))
-    same = pa.array([id_ for id_, stamp in have.items() if stamps.get(id_) == stamp], pa.string())
-    fresh = sorted(stamps.keys() - set(same.to_pylist()))
-    if not fresh and len(same) == len(have):
-        return known
-    flats = _flat(store, stamps, fresh, damaged)
-    merged = []
-    for table, rows, first in zip(known, flats, (CELL_COLUMNS, TENSOR_COLUMNS), strict=True):
-        rest = without(table, pc.is_in(table["id"].combine_chunks(), value_set=same), first)
-        table = None if rest is None else append(rest, rows, first)
-        if table is None:
-            return None
-        merged.append(table)
-    return _sealed(*merged)
+    stamps, cells = _stamps(store), known["cells"]
+    have = dict(zip(cells["id"].to_pylist(), cells["stamp"].to_pylist(), strict=True))
+    same = {id_ for id_, stamp in have.items() if stamps.get(id_) == stamp}
+    fresh = sorted(stamps.keys() - same)
+    rest: dict[str, pa.Table] = dict(known)
+    if len(same) < len(have):
+        values = pa.array(sorted(same), pa.string())
+        for name, table in known.items():
+            left = without(table, pc.is_in(table["id"].combine_chunks(), value_set=values), _FIRST[name])
+            if left is None:
+                return None
+            rest[name] = left
+    return _appended(store, rest, stamps, fresh, damaged, columns) if fresh else rest
+
+
+def _appended(
+    store: Store,
+    tables: Mapping[str, pa.Table],
+    stamps: Mapping[str, str],
+    ids: Sequence[str],
+    damaged: Callable[[DamagedRowError], None],
+    columns: set[str] | None = None,
+) -> dict[str, pa.Table] | None:
+    """The tables and the rows of ``ids``; None if a column's type changes with them."""
+    made = dict(tables)
+    for start in range(0, len(ids), _BATCH):
+        flats = _flat(store, stamps, ids[start : start + _BATCH], damaged)
+        for name, table in made.items():
+            rows, first = flats[name], _FIRST[name]
+            if columns is not None:
+                rows = [{key: value for key, value in row.items() if key in columns} for row in rows]
+                first = {key: kind for key, kind in first.items() if key in columns}
+            more = append(table, rows, first)
+            if more is None:
+                return None
+            made[name] = more
+    return made
 
 
 def _flat(
-    store: Store, stamps: dict[str, str], ids: Iterable[str], damaged: Callable[[DamagedRowError], None]
-) -> tuple[list[Flat], list[Flat]]:
+    store: Store,
+    stamps: Mapping[str, str],
+    ids: Sequence[str],
+    damaged: Callable[[DamagedRowError], None],
+) -> dict[str, list[Flat]]:
     cells: list[Flat] = []
     tensors: list[Flat] = []
     for id_ in ids:
@@ -115,7 +191,7 @@ def _flat(
         if row is not None:
             cells.append(_flat_cell(row) | {"stamp": stamps[id_]})
             tensors += (flatten(tensor) | {"id": id_, "index": i} for i, tensor in enumerate(row.tensors))
-    return cells, tensors
+    return {"cells": cells, "tensors": tensors}
 
 
 def _flat_cell(row: Row) -> Flat:
@@ -141,6 +217,15 @@ def _stamps(store: Store) -> dict[str, str]:
     return stamps
 
 
+def _folder_state(store: Store) -> bytes | None:
+    """What shows that no row has come or gone; None if there is no folder, or its time is too coarse."""
+    try:
+        status = store.cells.stat()
+    except FileNotFoundError:
+        return None
+    return f"{status.st_ino}-{status.st_mtime_ns}".encode() if status.st_mtime_ns % 1_000_000_000 else None
+
+
 def _path(root: Path, name: str) -> Path:
     return Path(root) / f"{name}.parquet"
 
@@ -150,7 +235,7 @@ def _sealed(cells: pa.Table, tensors: pa.Table) -> Tables:
     cells = cells.sort_by("id")
     tensors = tensors.sort_by([("id", "ascending"), ("index", "ascending")])
     state = hashlib.sha256("\n".join(map(str, cells["stamp"].to_pylist())).encode()).hexdigest().encode()
-    mark = {b"weightbench.table": _VERSION, b"weightbench.state": state}
+    mark = {_TABLE: _VERSION, _STATE: state}
     return Tables(cells.replace_schema_metadata(mark), tensors.replace_schema_metadata(mark))
 
 
@@ -160,13 +245,23 @@ def _write(path: Path, table: pa.Table) -> None:
     write_atomically(path, sink.getvalue().to_pybytes())
 
 
-def _known(root: Path) -> Tables | None:
-    """The tables as last written, or None if there are none, or they are damaged or no pair."""
+def _marks(root: Path) -> dict[bytes, bytes] | None:
+    """What the tables as last written say of themselves; None without a pair that belongs together."""
     try:
-        tables = Tables(pq.read_table(_path(root, "cells")), pq.read_table(_path(root, "tensors")))
+        marks = [pq.read_schema(_path(root, name)).metadata or {} for name in _FIRST]
     except (FileNotFoundError, pa.ArrowInvalid, OSError):
         return None
-    marks = [table.schema.metadata or {} for table in tables]
-    if marks[0].get(b"weightbench.table") != _VERSION or marks[0] != marks[1]:
+    return marks[0] if marks[0] == marks[1] and marks[0].get(_TABLE) == _VERSION else None
+
+
+def _known(root: Path) -> Tables | None:
+    """The tables as last written, or None if there are none, or they are damaged or no pair."""
+    marks = _marks(root)
+    if marks is None:
         return None
-    return tables
+    try:
+        tables = [pq.read_table(_path(root, name)) for name in _FIRST]
+    except (FileNotFoundError, pa.ArrowInvalid, OSError):
+        return None
+    kept = {_TABLE: marks[_TABLE], _STATE: marks[_STATE]}
+    return Tables(*(table.replace_schema_metadata(kept) for table in tables))
