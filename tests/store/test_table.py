@@ -3,6 +3,8 @@
 import builtins
 import dataclasses
 import math
+import os
+import time
 from pathlib import Path
 
 import duckdb
@@ -15,7 +17,7 @@ from weightbench import results
 from weightbench.errors import DamagedRowError, EmptyStoreError, MissingExtraError, SchemaError, StoreError
 from weightbench.rows import Row, Status
 from weightbench.store import Store, identity
-from weightbench.table import build_table, read_tables
+from weightbench.table import build_table, read_cells, read_tables
 
 
 def make(seed: int, result: dict[str, object] | None = None, **more: object) -> Row:
@@ -155,6 +157,90 @@ def test_unchanged_rows_are_not_read_again(root: Path, monkeypatch: pytest.Monke
     read.clear()
     build_table(root)
     assert read == [make(9).id]
+
+
+def _age(folder: Path, seconds: int) -> None:
+    """Give a folder an earlier time with a fraction of a second, as file systems do."""
+    then = time.time_ns() // 1_000_000_000 * 1_000_000_000 - seconds * 1_000_000_000 + 123_456_789
+    os.utime(folder, ns=(then, then))
+
+
+def test_files_are_not_looked_at_while_their_folder_is_unchanged(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(root)
+    _age(store.cells, 10)
+    path = build_table(root)
+    written = path.stat().st_mtime_ns
+    looked: list[int] = []
+    real = Store.entries
+    monkeypatch.setattr(Store, "entries", lambda self: looked.append(1) or real(self))
+    assert read_cells(root).num_rows == 4
+    assert read_cells(root, ["id"]).column_names == ["id"]
+    build_table(root)
+    assert (looked, path.stat().st_mtime_ns) == ([], written)
+    store.put(make(9))  # a row that comes
+    assert read_cells(root).num_rows == 5
+    assert read_cells(root, ["cell.seed"])["cell.seed"].to_pylist().count(9) == 1
+    build_table(root)
+    store.put(make(9, {"ratio": 7.0}), force=True)  # one that is replaced
+    assert 7.0 in read_cells(root, ["result.ratio"])["result.ratio"].to_pylist()
+    build_table(root)
+    store.path(make(9).id).unlink()  # one that goes
+    assert read_cells(root).num_rows == 4
+    looked.clear()
+    read_cells(root)
+    assert looked
+
+
+def test_a_folder_with_a_coarse_time_is_looked_through(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    os.utime(root / "cells", (1e9, 1e9))
+    build_table(root)
+    Store(root).put(make(9))
+    os.utime(root / "cells", (1e9, 1e9))
+    assert read_cells(root).num_rows == 5
+
+
+def test_damaged_rows_are_reported_every_time(root: Path) -> None:
+    path = Store(root).path(make(0).id)
+    path.write_bytes(b"{")
+    _age(root / "cells", 10)
+    build_table(root)
+    for _ in range(2):
+        seen: list[DamagedRowError] = []
+        assert read_cells(root, ["id"], seen.append).num_rows == 3
+        assert len(seen) == 1
+
+
+COLUMNS = ["result.ratio", "id", "cell.seed", "nowhere", "result.new", "result.ratio"]
+
+
+@pytest.mark.parametrize("batch", [1, 2, 1000])
+def test_some_columns_are_those_of_all(root: Path, batch: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("weightbench.table._BATCH", batch)
+    store = Store(root)
+
+    def same() -> None:
+        some, whole = read_cells(root, COLUMNS), read_tables(root).cells
+        names = [name for name in dict.fromkeys(COLUMNS) if name in whole.column_names]
+        assert some.column_names == names
+        assert some.equals(whole.select(names))
+        assert read_cells(root).equals(whole)
+
+    same()
+    build_table(root)
+    same()
+    store.put(make(10, {"ratio": 2, "new": 1}))
+    store.put(make(11, {"ratio": 3, "new": 2}))
+    same()
+    store.put(make(12, {"ratio": "text", "new": False}))  # types change
+    same()
+    build_table(root)
+    store.path(make(12).id).unlink()
+    same()
+    frame = results.cells(root, columns=["cell.seed", "result.ratio"])
+    assert list(frame.columns) == ["cell.seed", "result.ratio"]
+    assert results.cells(root, "polars", columns=["cell.seed"]).columns == ["cell.seed"]
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1 nonsense PAR1", None])
