@@ -15,6 +15,7 @@ from weightbench import console, sweep
 from weightbench.arguments import name_models, one_line, register_search_path, with_members
 from weightbench.cost import estimate
 from weightbench.errors import WeightbenchError
+from weightbench.launchers import refuse_shared_cores, worker_loss
 from weightbench.models import ModelError
 from weightbench.request import Request, open_members, register_schema, request_of
 from weightbench.rows import Row, Status, done, title
@@ -29,6 +30,7 @@ __all__ = ["main", "run", "run_requested"]
 
 FAILED, WRONG_INPUT = 1, 2
 CELL = "weightbench.cells:run"
+KEPT = "what was finished is kept, the same command goes on"
 
 # What the jobs of this process came to, for `main`: Hydra hands nothing back from them. Those of a sweep may
 # be run by other processes; see `weightbench.sweep`.
@@ -54,12 +56,22 @@ def main(entry: Callable[[], Any]) -> int:
     except BrokenPipeError:  # whoever read the output, such as `head`, has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _remember(FAILED)
+    except ConnectionError as error:  # to a launcher's cluster
+        return _complain(f"the launcher found no cluster: {error}", FAILED)
     except OSError as error:  # Hydra's own folder; those of cells are typed errors or rows
         return _complain(f"{error}; can the folder that results=… names be written to?", FAILED)
+    except sweep.Refusal as refusal:
+        return _complain(str(refusal))
     except KeyboardInterrupt:
-        print("\ninterrupted; what was finished is kept, the same command goes on", file=sys.stderr)
+        print(f"\ninterrupted; {KEPT}", file=sys.stderr)
         return 130
+    except Exception as error:
+        loss = worker_loss(error)
+        if loss is None:
+            raise
+        return _complain(f"{loss}; {KEPT}", FAILED)
     finally:
+        sweep.stop_following()
         _rebuild_tables()
         _print_summary()
     return _worst
@@ -93,7 +105,14 @@ def run(config: Any) -> None:
     job = sweep.Job.current()
     if job is not None and job.stopped():
         return
+    with sweep.aside(job):
+        _run_job(config, job)
+
+
+def _run_job(config: Any, job: sweep.Job | None) -> None:
     try:
+        if job is not None:
+            job.enter()
         outcome = _run(config, job)
     except (WeightbenchError, WeightCodecsError, ModelError) as error:
         _complain(str(error))
@@ -109,6 +128,8 @@ def run(config: Any) -> None:
 def _run(config: Any, job: sweep.Job | None) -> sweep.Outcome:
     config = with_members(config)
     request = request_of(config)
+    if job is not None and job.sweep.parallel:
+        refuse_shared_cores(request.measure, request.cores_per_cell)
     models = open_members(request)
     cell = request.cell([model.name for model in models], revision_of(models))
     store = Store(Path(request.results))
@@ -118,7 +139,7 @@ def _run(config: Any, job: sweep.Job | None) -> sweep.Outcome:
     if before is not None and job is not None and _anothers(before, job, force=request.force):
         row = before
     else:
-        row = run_requested(request, config, cell, store, job.progress() if job else "")
+        row = run_requested(request, config, cell, store, job)
     stored = before is not None and row.finished == before.finished
     if not stored:
         _roots.add(store.root)
@@ -134,7 +155,11 @@ def _anothers(row: Row, job: sweep.Job, *, force: bool) -> bool:
 
 
 def run_requested(
-    request: Request, config: Mapping[str, Any], cell: Mapping[str, Any], store: Store, place: str = ""
+    request: Request,
+    config: Mapping[str, Any],
+    cell: Mapping[str, Any],
+    store: Store,
+    job: sweep.Job | None = None,
 ) -> Row:
     """Return the row of a cell, run now if it is not done; say on the screen what is running.
 
@@ -143,7 +168,7 @@ def run_requested(
         config: composed, plain values, `with_members`: what the cell's process gets.
         cell: `request.cell` of the opened models.
         store: where rows are.
-        place: how far the sweep is that the cell is part of, in words.
+        job: the job of a sweep that this is.
 
     Raises:
         StoreError: the row cannot be written.
@@ -153,7 +178,9 @@ def run_requested(
         timeout_s=request.limits.timeout_s,
         memory_bytes=int(memory * 1e9) if memory else default_memory_bytes(),
     )
-    console.print_cell(cell, place)
+    # Where a launcher starts everything at once, cells wait for a core, even those that may share it.
+    slot = 1 if job is not None and job.sweep.all_at_once else None
+    console.print_cell(cell, job.progress() if job else "")
     with console.progress() as show:
         return run_cell(
             cell,
@@ -163,6 +190,8 @@ def run_requested(
             force=request.force,
             limits=limits,
             progress=show,
+            cores=request.cores_per_cell or slot,
+            pin=request.cores_per_cell is not None,
         )
 
 

@@ -40,6 +40,7 @@ __all__ = [
     "BadRequestError",
     "ModelRequest",
     "Request",
+    "measure_plan",
     "model_request",
     "open_members",
     "open_requested",
@@ -105,10 +106,11 @@ class Request:
         system: what `codec=` names: a codec by itself, or a system.
         model: what `model=` names; in a set its first member.
         members: the other models of the workload.
+        cores_per_cell: cores that no other cell has while this one runs, which it is put on; None: it shares.
         on_error: whether a sweep goes on after a cell that fails, or leaves the rest unrun.
 
     Raises:
-        BadRequestError: `on_error` is neither.
+        BadRequestError: `on_error` is neither; the cores do not fit `measure`.
     """
 
     system: System
@@ -124,11 +126,19 @@ class Request:
     force: bool
     dry_run: bool
     on_error: Literal["continue", "stop"] = "continue"
+    cores_per_cell: int | None = None
 
     def __post_init__(self) -> None:
         """Check what the schema cannot."""
         if self.on_error not in ON_ERROR:
             raise BadRequestError(str(UnknownNameError("on_error", self.on_error, ON_ERROR)))
+        if self.cores_per_cell is None:
+            return
+        if self.cores_per_cell < max(1, self.measure.threads):
+            threads = f"{self.measure.threads} thread{'s' * (self.measure.threads > 1)} (measure.threads)"
+            raise BadRequestError(f"cores_per_cell={self.cores_per_cell} is too few for {threads}")
+        if self.measure.pin_cores is not None:
+            raise BadRequestError("measure.pin_cores and cores_per_cell both choose cores; give one of them")
 
     @property
     def keeps_once(self) -> bool:
@@ -167,6 +177,7 @@ _PARTS: dict[str, Any] = {
     "force": bool,
     "dry_run": bool,
     "on_error": str,
+    "cores_per_cell": int | None,
 }
 """The top level of conf/config.yaml, and what each part must be."""
 
@@ -190,14 +201,20 @@ def request_of(config: Mapping[str, Any]) -> Request:
         workload=workload,
         granularity=_build(Granularity, config["granularity"], "granularity"),
         dedup=config["dedup"],
-        measure=_build(MeasurePlan, config["measure"], "measure"),
+        measure=measure_plan(config["measure"]),
         evaluation=_build(EvaluationPlan, config["eval"], "eval"),
         limits=_build(LimitsRequest, config["limits"], "limits"),
         results=config["results"],
         force=config["force"],
         dry_run=config["dry_run"],
         on_error=config["on_error"],
+        cores_per_cell=config["cores_per_cell"],
     )
+
+
+def measure_plan(config: Mapping[str, Any]) -> MeasurePlan:
+    """Turn the resolved conf/measure group into a plan; raises `BadRequestError`."""
+    return _build(MeasurePlan, config, "measure")
 
 
 def _require_complete(config: Mapping[str, Any], where: str = "") -> None:

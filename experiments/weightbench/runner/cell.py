@@ -10,6 +10,7 @@ from weightbench.canonical import identity
 from weightbench.rows import Row, Status, done, is_inside
 from weightbench.runner import processes
 from weightbench.runner.claims import claimed
+from weightbench.runner.cores import leased
 from weightbench.runner.limits import Limits
 from weightbench.runner.outcome import Outcome, failure
 from weightbench.runner.parent import run_in_child
@@ -29,6 +30,8 @@ def run_cell(
     progress: Callable[[Progress], None] | None = None,
     env: Mapping[str, str] | None = None,
     python_path: Sequence[Path] = (),
+    cores: int | None = None,
+    pin: bool = True,
 ) -> Row:
     """Return the row of a cell: the stored one if it is done, otherwise that of a run now.
 
@@ -46,8 +49,11 @@ def run_cell(
         argument: what the target gets; the cell itself if None. For what must not be part of the identity.
         force: run, and replace a done row.
         limits, progress, env, python_path: see :func:`weightbench.runner.run_in_child`.
+        cores: how many cores to wait for that no other cell of this machine has.
+        pin: put the cell on them, which its row's environment says; False: only wait for them.
 
     Raises:
+        RunnerError: there are not so many cores.
         StoreError: the row cannot be written (``errno`` ENOSPC on a full disk), or a stored one not read.
         NotPlainError: cell or argument hold other than plain values.
         KeyboardInterrupt: the child has been ended and no row written; earlier rows are as they were.
@@ -65,9 +71,11 @@ def run_cell(
     with claimed(store, id_, stored, waiting=tell) as written:
         if written is not None:
             return written  # by somebody else, since this was asked for
-        surroundings = environment.record()
-        started = _now()
-        with scratch(store.root / "work", id_[:16]) as workdir:
+        with leased(cores, tell) as threads, scratch(store.root / "work", id_[:16]) as workdir:
+            surroundings = environment.record()
+            if threads and pin:
+                surroundings["pinned_to"] = list(threads)
+            started = _now()
             outcome = run_in_child(
                 target,
                 cell if argument is None else argument,
@@ -76,6 +84,7 @@ def run_cell(
                 progress=progress,
                 env=env,
                 python_path=python_path,
+                cores=threads if pin else (),
             )
             row = _row(id_, cell, outcome, workdir / "files", store.root)
         row = replace(row, started=started, environment=surroundings)

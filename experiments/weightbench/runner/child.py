@@ -80,6 +80,8 @@ def _work(request_path: Path, messages: int) -> None:
     code = 0
     try:
         request = cast("dict[str, object]", canonical.loads(request_path.read_bytes()))
+        if request["cores"]:  # before anything counts them to choose its number of threads
+            os.sched_setaffinity(0, cast("list[int]", request["cores"]))
         sys.path[:] = dict.fromkeys(cast("list[str]", request["path"]))
         answer: dict[str, object] = {"value": _call(request, messages)}
         text = canonical.dumps(answer)

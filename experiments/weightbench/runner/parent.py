@@ -48,6 +48,7 @@ def run_in_child(
     progress: Callable[[Progress], None] | None = None,
     env: Mapping[str, str] | None = None,
     python_path: Sequence[Path] = (),
+    cores: Sequence[int] = (),
 ) -> Outcome:
     """Call ``target(argument, task)`` in a fresh Python process, and return what became of it.
 
@@ -63,6 +64,7 @@ def run_in_child(
         progress: called in this thread for every line of progress.
         env: variables to set in the child besides the caller's.
         python_path: folders the child searches for modules before the caller's own.
+        cores: hardware threads that the child runs on, with all it starts; empty: the caller's.
 
     Raises:
         RunnerError: not on Linux, or ``target`` has no colon.
@@ -79,6 +81,7 @@ def run_in_child(
         "target": target,
         "argument": argument,
         "workdir": str(files.absolute()),
+        "cores": list(cores),
         # What this process can import (notebooks, source trees, plug-ins), the child can import too.
         "path": [str(folder.absolute()) for folder in (*python_path, *map(Path, sys.path))],
     }

@@ -5,20 +5,25 @@ leaves an :class:`Outcome` as a file in Hydra's folder of the sweep, and the pro
 reads them.
 """
 
+from weightbench.sweep.callback import Refusal, SweepCallback
+from weightbench.sweep.follow import aside, stop_following
 from weightbench.sweep.outcomes import Job, Outcome, outcomes
 from weightbench.sweep.retry import command_line, retry_script
 from weightbench.sweep.summary import print_summary
-from weightbench.sweep.watch import Sweep, SweepCallback, current, forget
+from weightbench.sweep.watch import Sweep, current, forget
 
 __all__ = [
     "Job",
     "Outcome",
+    "Refusal",
     "Sweep",
     "SweepCallback",
+    "aside",
     "command_line",
     "current",
     "forget",
     "outcomes",
     "print_summary",
     "retry_script",
+    "stop_following",
 ]

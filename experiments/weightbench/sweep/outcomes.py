@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -16,7 +17,7 @@ from weightbench.cost import Cost
 from weightbench.store import store_error, write_atomically
 from weightbench.sweep.watch import Sweep, current
 
-__all__ = ["Job", "Outcome", "outcomes"]
+__all__ = ["Job", "Outcome", "outcomes", "time_left"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,19 @@ class Job:
         config = HydraConfig.get()
         return Job(sweep, int(config.job.num), tuple(config.overrides.task))
 
+    def enter(self) -> None:
+        """Go to the folder that the sweep was started in: a cluster's workers are started elsewhere.
+
+        Raises:
+            StoreError: it is not on this machine.
+        """
+        try:
+            os.chdir(self.sweep.cwd)
+        except OSError as error:
+            raise store_error(
+                error, f"the sweep was started in {self.sweep.cwd}, which this machine does not have"
+            ) from error
+
     def stopped(self) -> bool:
         """Whether a job has failed and the sweep is to end with that."""
         return self.sweep.stop and any(outcome.code for outcome in outcomes(self.sweep))
@@ -101,7 +115,7 @@ class Job:
         text = f"cell {self.number + 1}" + (f" of {jobs}" if jobs else "")
         if found:
             text += f", {len(found)} done"
-        left = _left(found, jobs, time.time() - self.sweep.started)
+        left = time_left(self.sweep, found)
         return text if left is None else f"{text}, about {left} left"
 
     def record(self, outcome: Outcome) -> None:
@@ -119,9 +133,9 @@ class Job:
             raise store_error(error, f"the sweep's notes in {path.parent} could not be written") from error
 
 
-def _left(found: Sequence[Outcome], jobs: int | None, elapsed_s: float) -> str | None:
+def time_left(sweep: Sweep, found: Sequence[Outcome]) -> str | None:
     """The time left in words, if all that is left takes what those took that ran: at most, on resuming."""
-    ran = sum(outcome.ran for outcome in found)
-    if not jobs or not ran:
+    ran, jobs = sum(outcome.ran for outcome in found), sweep.jobs
+    if not jobs or not ran or len(found) == jobs:
         return None
-    return console.duration(elapsed_s / ran * (jobs - len(found)))
+    return console.duration((time.time() - sweep.started) / ran * (jobs - len(found)))

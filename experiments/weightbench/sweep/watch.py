@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
-from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
-__all__ = ["Sweep", "SweepCallback", "current", "forget"]
+__all__ = ["Sweep", "current", "forget", "jobs", "note", "swept"]
 
 _VARIABLE = "WEIGHTBENCH_SWEEP"  # processes that launchers start inherit it
 _BASIC = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
@@ -30,12 +27,18 @@ class Sweep:
         jobs: how many jobs it has; None if the sweeper decides on the way.
         started: seconds since the epoch, by the clock of the machine that started it.
         stop: whether jobs after a failure are not run (``on_error=stop``).
+        parallel: whether its jobs run beside each other, in other processes.
+        all_at_once: whether they all start at once on one machine, however many there are.
+        cwd: the folder it was started in, which relative paths are seen from.
     """
 
     folder: str
     jobs: int | None
     started: float
     stop: bool
+    parallel: bool = False
+    all_at_once: bool = False
+    cwd: str = ""
 
     @property
     def outcomes(self) -> Path:
@@ -43,14 +46,9 @@ class Sweep:
         return Path(self.folder) / "outcomes"
 
 
-class SweepCallback(Callback):
-    """Hydra calls it before the first job (see conf/config.yaml); it does not see single runs."""
-
-    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        """Note the sweep in this process's environment."""
-        folder = Path(config.hydra.sweep.dir).absolute()
-        sweep = Sweep(str(folder), _jobs(config), time.time(), config.on_error == "stop")
-        os.environ[_VARIABLE] = json.dumps(asdict(sweep))
+def note(sweep: Sweep) -> None:
+    """Be in a sweep: noted in this process's environment."""
+    os.environ[_VARIABLE] = json.dumps(asdict(sweep))
 
 
 def current() -> Sweep | None:
@@ -64,14 +62,27 @@ def forget() -> None:
     os.environ.pop(_VARIABLE, None)
 
 
-def _jobs(config: DictConfig) -> int | None:
+def jobs(config: DictConfig) -> int | None:
     """The number of jobs as Hydra's basic sweeper will find it; None for other sweepers."""
     sweeper = OmegaConf.to_container(config.hydra.sweeper, resolve=True)
     assert isinstance(sweeper, dict)
     if sweeper.get("_target_") != _BASIC:
         return None
-    params = [f"{key}={value}" for key, value in (sweeper.get("params") or {}).items()]
-    return _product([*params, *config.hydra.overrides.task])
+    return _product(_overrides(config))
+
+
+def swept(config: DictConfig) -> list[str]:
+    """The keys that have several values in a sweep, as far as they can be told from its overrides."""
+    try:
+        parsed = OverridesParser.create().parse_overrides(_overrides(config))
+    except HydraException:
+        return []
+    return [override.get_key_element() for override in parsed if override.is_sweep_override()]
+
+
+def _overrides(config: DictConfig) -> list[str]:
+    params = OmegaConf.select(config, "hydra.sweeper.params") or {}
+    return [*(f"{key}={value}" for key, value in params.items()), *config.hydra.overrides.task]
 
 
 def _product(overrides: Sequence[str]) -> int | None:

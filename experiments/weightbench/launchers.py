@@ -1,0 +1,103 @@
+"""Hydra's launchers: whether the plug-in is there, and whether cells would share cores that they must not.
+
+Their configurations in conf/hydra/launcher name Hydra's own plug-ins. Two resolvers serve them:
+``${absolute:path}``, seen from the folder that the sweep was started in, whatever folder a job runs in, and
+``${minutes:seconds,more}``, whole minutes for so many seconds, and some more.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+import shutil
+import warnings
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+from weightbench.errors import MissingExtraError, RunnerError
+from weightbench.measure.plan import MeasurePlan
+from weightbench.request import BadRequestError
+
+__all__ = ["is_parallel", "refuse_shared_cores", "require_plugin", "worker_loss"]
+
+_BASIC = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
+_LOCAL = "hydra_plugins.hydra_submitit_launcher.submitit_launcher.LocalLauncher"
+# Of each plug-in: what it brings in later, and the extra of ours that installs both.
+_EXTRAS = {
+    "hydra_joblib_launcher": ("joblib", "sweeps"),
+    "hydra_submitit_launcher": ("submitit", "sweeps"),
+    "hydra_ray_launcher": ("ray", "ray"),
+}
+
+# The cache goes along to the jobs, so that all of them see the same folder.
+OmegaConf.register_new_resolver(
+    "absolute", lambda path: str(Path(path).absolute()), use_cache=True, replace=True
+)
+OmegaConf.register_new_resolver(
+    "minutes", lambda seconds, more=0: math.ceil(float(seconds) / 60) + int(more), replace=True
+)
+
+# That is what is wanted: our files, checked against the plug-ins' own schemas.
+warnings.filterwarnings("ignore", r"\s*'hydra/launcher/\w+' is validated against ConfigStore schema")
+
+
+def is_parallel(config: DictConfig) -> bool:
+    """Whether the launcher of a composed configuration, Hydra's part included, runs cells side by side."""
+    return str(config.hydra.launcher._target_) != _BASIC
+
+
+def starts_all_at_once(config: DictConfig) -> bool:
+    """Whether the launcher starts every job of a sweep at once on this machine, however many there are."""
+    return str(config.hydra.launcher._target_) == _LOCAL
+
+
+def require_plugin(config: DictConfig) -> None:
+    """Check that the launcher's plug-in can be imported.
+
+    Raises:
+        MissingExtraError: it cannot; the message has the command that installs it.
+        RunnerError: it is for Slurm, and Slurm's commands are not here.
+    """
+    words = str(config.hydra.launcher._target_).split(".")
+    if words[0] != "hydra_plugins":
+        return
+    brought, extra = _EXTRAS.get(words[1], ("", ""))
+    for module in filter(None, (".".join(words[:2]), brought)):
+        try:
+            importlib.import_module(module)
+        except ImportError as error:
+            advice = f"run: pip install -c constraints.txt -e '.[{extra}]'" if extra else "install it"
+            raise MissingExtraError(
+                f"the launcher {_name(config)!r} needs {error.name or module}, which is not there; {advice}"
+            ) from error
+    if words[-1] == "SlurmLauncher" and shutil.which("sbatch") is None:
+        raise RunnerError("there is no Slurm here (sbatch is not found); start it where jobs are submitted")
+
+
+def _name(config: DictConfig) -> str:
+    return str(OmegaConf.select(config, "hydra.runtime.choices")["hydra/launcher"])
+
+
+def refuse_shared_cores(plan: MeasurePlan, cores_per_cell: int | None) -> None:
+    """Refuse to take timings side by side on cores that cells share; for sweeps whose launcher is parallel.
+
+    Raises:
+        BadRequestError: `plan` measures speeds and cells have no cores of their own.
+    """
+    if plan.single_round or cores_per_cell is not None:
+        return
+    raise BadRequestError(
+        f"measure={plan.name} takes timings, and cells that run side by side on the same cores spoil them: "
+        f"add cores_per_cell={plan.threads} (each cell has cores of its own), take measure=ratio (sizes, one "
+        "round), or leave hydra/launcher=… away"
+    )
+
+
+def worker_loss(error: BaseException) -> str | None:
+    """Say in one line what a launcher raised of itself or its workers; None of any other error."""
+    origin = type(error).__module__.partition(".")[0]
+    if origin not in ("joblib", "submitit", "ray"):
+        return None
+    said = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    return f"the launcher failed ({origin}, {type(error).__name__}: {said})"
