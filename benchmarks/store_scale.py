@@ -2,12 +2,12 @@
 
 Runs a few real cells on the bundled model for patterns, writes as many rows like them (other model, other
 ratio), and measures listing, building the tables, opening, filtering, drawing, adding a row and asking for
-one. Everything that starts with an empty process is run in one. Seconds are wall time of one run each, best
-of three where it is repeated; a loaded machine stretches them.
+one: wall time and CPU time, the best of three where it is repeated. A loaded machine stretches wall time.
 """
 
 import hashlib
 import json
+import math
 import os
 import random
 import resource
@@ -28,21 +28,24 @@ SWEEP = ("-m", "codec=zstd,lz4", "granularity=tensor,model", "model=llama", "mea
 
 OPEN = """
 import sys, time
-start = time.perf_counter()
+laps = [(time.perf_counter(), time.process_time())]
+def lap():
+    laps.append((time.perf_counter(), time.process_time()))
 from weightbench import results
+lap()
 frame = results.cells(sys.argv[1]{columns})
-opened = time.perf_counter()
+lap()
 chosen = frame[(frame["cell.codec.name"] == "zstd") & (frame["cell.granularity.kind"] == "tensor")]
-filtered = time.perf_counter()
+lap()
 import matplotlib
 matplotlib.use("agg")
 import matplotlib.pyplot as plt
-loaded = time.perf_counter()
+lap()
 figure, axes = plt.subplots()
 axes.scatter(chosen["seconds"], chosen["result.sizes.ratio"], s=2)
 figure.savefig(sys.argv[1] + "/scale.png")
-drawn = time.perf_counter()
-print(len(frame), frame.shape[1], opened - start, filtered - opened, loaded - filtered, drawn - loaded)
+lap()
+print(len(frame), frame.shape[1], *[b[i] - a[i] for i in (0, 1) for a, b in zip(laps, laps[1:])])
 """
 FEW = ', columns=["cell.codec.name", "cell.granularity.kind", "seconds", "result.sizes.ratio"]'
 
@@ -79,27 +82,31 @@ def write(store: Store, texts: list[str], number: int) -> None:
 
 
 def timed(what: str, do: Callable[[], object], repeats: int = 1) -> None:
-    """Print the shortest time."""
-    best = float("inf")
+    """Print the shortest wall time, and CPU time."""
+    best = (math.inf, math.inf)
     for _ in range(repeats):
-        start = time.perf_counter()
+        wall, cpu = time.perf_counter(), time.process_time()
         do()
-        best = min(best, time.perf_counter() - start)
-    print(f"{what:<58}{best:9.3f} s", flush=True)
+        best = min(best, (time.perf_counter() - wall, time.process_time() - cpu))
+    print(f"{what:<58}{best[0]:9.3f} s, CPU {best[1]:8.3f} s", flush=True)
+
+
+STEPS = ("importing", "opening", "filtering", "importing Matplotlib", "drawing")
 
 
 def opened(root: Path, columns: str) -> None:
-    """Print what a fresh process needs to open, filter and draw; the best of three."""
+    """Print what a fresh process needs to open, filter and draw; of each step the best of three."""
     runs = []
     for _ in range(3):
         command = [sys.executable, "-c", OPEN.format(columns=columns), str(root)]
         done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
         number, width, *seconds = done.stdout.split()
         runs.append([float(part) for part in seconds])
-    best = min(runs, key=sum)
-    names = ("importing and opening", "filtering", "importing Matplotlib", "drawing")
-    words = ", ".join(f"{name} {part:.3f}" for name, part in zip(names, best, strict=True))
-    print(f"fresh process, {number} rows x {width} columns: {words}: {sum(best):.3f} s", flush=True)
+    best = [min(parts) for parts in zip(*runs, strict=True)]
+    print(f"fresh process, {number} rows x {width} columns (wall, CPU):")
+    for name, wall, cpu in zip(STEPS, best[: len(STEPS)], best[len(STEPS) :], strict=True):
+        print(f"    {name:<24}{wall:8.3f} s{cpu:8.3f} s")
+    print(f"    {'all':<24}{sum(best[: len(STEPS)]):8.3f} s{sum(best[len(STEPS) :]):8.3f} s", flush=True)
 
 
 def main(number: int, folder: Path) -> None:
@@ -112,6 +119,8 @@ def main(number: int, folder: Path) -> None:
         timed(f"writing {number} rows of {nbytes / 1e3:.1f} kB", lambda: write(store, texts, number))
     timed("listing the folder", lambda: list(os.scandir(store.cells)), 3)
     timed("listing and asking for every file's time", lambda: [e.stat() for e in os.scandir(store.cells)], 3)
+    for path in root.glob("*.parquet"):
+        path.unlink()
     timed("building the tables from nothing", lambda: build_table(root))
     for name in ("cells", "tensors"):
         print(f"  {name}.parquet {(root / f'{name}.parquet').stat().st_size / 1e6:.1f} MB")
