@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+import torch
 from networks import BF16, Make, tuned, weights
 
 from weightbench.granularity import Granularity, units
-from weightbench.lineage import BaseValues, Match, match_tensors, signature
+from weightbench.lineage import BaseValues, Match, bit_distance, match_tensors, signature
+from weightbench.models import LocalSource, open_model
 
 
 def whole(tensors, name):
@@ -124,6 +128,25 @@ def test_a_head_that_was_tied(make: Make) -> None:
         == found["model.embed_tokens.weight"]
         == whole(base, "model.embed_tokens.weight")
     )
+
+
+def test_a_head_that_was_tied_since(make: Make, tmp_path: Path) -> None:
+    head, embedding = "lm_head.weight", "model.embed_tokens.weight"
+    base = weights(0) | {head: weights(3)[embedding]}
+    tensors = {name: torch.from_numpy(values) for name, values in tuned(base, 1).items()}
+    folder = tmp_path / "tied"
+    folder.mkdir()
+    # One storage of two names is listed under the one that is saved first.
+    torch.save(
+        {head: tensors[embedding]} | tensors | {head: tensors[embedding]}, folder / "pytorch_model.bin"
+    )
+    model = open_model(LocalSource(str(folder), name="tied"))
+    assert dict(model.ties) == {embedding: head}
+    original = make("base", base)
+    assert match_tensors(model, original)[head] == whole(base, embedding)
+    assert match_tensors(original, model)[embedding] == Match(head, base[embedding].size)
+    untied = make("untied", tuned(base, 1))
+    assert abs(bit_distance(model, original).bits - bit_distance(untied, original).bits) < 0.2
 
 
 def test_copies_in_a_second_file_and_shards(make: Make) -> None:

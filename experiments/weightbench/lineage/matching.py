@@ -24,6 +24,8 @@ def match_tensors(model: Model, base: Model, *, seed: int = 0) -> dict[str, Matc
     1. Same name (copies in a second file count under their bare names, tied tensors under those that hold
        their bytes) and format: of the same shape, whole; with another number of rows of the same shape (a
        resized vocabulary), the leading rows that both have.
+       A tied tensor goes by all its names; if they belong to different tensors of `base` (the model was tied
+       since), the bits say to which, by rule 3, and its first name only where they say nothing.
     2. Names that differ in up to three leading parts, as ``model.`` added or removed, where the rest belongs
        to one tensor of each side.
     3. Other float tensors of the same format and shape, then of another number of rows, by sampled bit
@@ -34,23 +36,43 @@ def match_tensors(model: Model, base: Model, *, seed: int = 0) -> dict[str, Matc
     """
     found = match_by_name(model, base)
     missing = [key for key in model.tensors if key not in found and prod(model.tensors[key].shape) > 0]
-    return found | match_by_content(model, base, missing, found, seed=seed)
+    named = {key: fits[0] for key, fits in _fits(model, base).items() if len(fits) > 1}
+    return found | named | match_by_content(model, base, missing, found, seed=seed)
 
 
 def match_by_name(model: Model, base: Model) -> dict[str, Match]:
-    """Return what rules 1 and 2 of `match_tensors` find; no weight is read."""
-    theirs: dict[str, str] = {}
-    for key in base.tensors:
-        theirs.setdefault(bare_name(base, key), key)
-    for name, key in base.ties.items():
-        theirs.setdefault(bare_name(base, name), key)
+    """Return what rules 1 and 2 of `match_tensors` find; weights, which may be needed, are not read."""
     ours = {key: bare_name(model, key) for key in model.tensors if prod(model.tensors[key].shape) > 0}
+    fits = _fits(model, base)
+    found = {key: matches[0] for key, matches in fits.items() if len(matches) == 1}
+    left = {key: name for key, name in ours.items() if key not in fits}
+    return found | _by_suffix(model, base, left, _names(base), found)
+
+
+def _names(base: Model) -> dict[str, str]:
+    """Return the tensors by bare name, tied ones by each of theirs."""
+    keys: dict[str, str] = {}
+    for key in base.tensors:
+        keys.setdefault(bare_name(base, key), key)
+    for name, key in base.ties.items():
+        keys.setdefault(bare_name(base, name), key)
+    return keys
+
+
+def _fits(model: Model, base: Model) -> dict[str, list[Match]]:
+    """Return the different tensors of the base that a tensor of the model shares a name with, where any."""
+    theirs = _names(base)
+    names = {key: [bare_name(model, key)] for key in model.tensors if prod(model.tensors[key].shape) > 0}
+    for name, key in model.ties.items():
+        if key in names:
+            names[key].append(bare_name(model, name))
     found = {}
-    for key, name in ours.items():
-        match = name in theirs and _fit(model.tensors[key], base, theirs[name])
-        if match:
-            found[key] = match
-    return found | _by_suffix(model, base, {k: n for k, n in ours.items() if k not in found}, theirs, found)
+    for key, called in names.items():
+        keys = dict.fromkeys(theirs[name] for name in called if name in theirs)
+        fits = [match for other in keys if (match := _fit(model.tensors[key], base, other))]
+        if fits:
+            found[key] = fits
+    return found
 
 
 def _by_suffix(
