@@ -31,6 +31,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from configurations import TRUSTING, configurations, pair_configurations
 from corpus import base_of, random_bits, references, refused, small_pairs, weights
+from golden import GOLDEN, recipe, references_for
 
 import weightcodecs
 from weightcodecs import FORMATS, CorruptBlobError, FloatFormat, WeightCodecsError, WrongReferenceError
@@ -59,7 +60,10 @@ class Seed:
 
 
 def seeds(codec_name: str | None) -> list[Seed]:
-    """Return honest blobs of every configuration: coded, raw, compressible, with exceptions, long."""
+    """Return honest blobs of every configuration: coded, raw, compressible, with exceptions, long.
+
+    And the golden ones of versions that are read, but not written any more.
+    """
     made = []
     for name, codec in configurations():
         if codec_name not in (None, codec.name) or codec.name in TRUSTING:
@@ -89,6 +93,13 @@ def seeds(codec_name: str | None) -> list[Seed]:
             blob = bytes(pair_codec.encode_pair(high, low, scales=scales))
             pair_codec.decode_pair(blob)
             made.append(Seed(f"{name} {what}", blob, parse_blob(blob), {}))
+    newest = {golden.codec: golden.version for golden in sorted(GOLDEN, key=lambda golden: golden.version)}
+    for golden in GOLDEN:
+        if codec_name in (None, golden.codec) and golden.version < newest[golden.codec]:
+            extra = references_for(weightcodecs.get_codec(golden.codec), recipe(golden.format))
+            blob = golden.path.read_bytes()
+            weightcodecs.decode(blob, **extra)
+            made.append(Seed(golden.path.stem, blob, parse_blob(blob), extra))
     return made
 
 

@@ -69,6 +69,7 @@ def address_of(_context: Any, array: Any) -> Any:
 load64 = _loader(64, types.uint64)
 load32 = _loader(32, types.uint64)
 load16 = _loader(16, types.uint64)
+load8 = _loader(8, types.uint64)
 store64 = _storer(64)
 store32 = _storer(32)
 store16 = _storer(16)
