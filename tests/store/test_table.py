@@ -218,6 +218,7 @@ COLUMNS = ["result.ratio", "id", "cell.seed", "nowhere", "result.new", "result.r
 @pytest.mark.parametrize("batch", [1, 2, 1000])
 def test_some_columns_are_those_of_all(root: Path, batch: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("weightbench.table._BATCH", batch)
+    monkeypatch.setattr("weightbench.table._FEW", 0 if batch == 2 else 100)
     store = Store(root)
 
     def same() -> None:
@@ -232,6 +233,8 @@ def test_some_columns_are_those_of_all(root: Path, batch: int, monkeypatch: pyte
     same()
     store.put(make(10, {"ratio": 2, "new": 1}))
     store.put(make(11, {"ratio": 3, "new": 2}))
+    for seed in range(20, 32):
+        store.put(make(seed, {"ratio": seed}))
     same()
     store.put(make(12, {"ratio": "text", "new": False}))  # types change
     same()
