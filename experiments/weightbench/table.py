@@ -112,19 +112,21 @@ def read_cells(
     return _chosen(cells, columns)
 
 
-def _in_order(cells: pa.Table) -> pa.Table:
-    """Cells by id, where those of a written table come first and some others after them."""
-    ids = cells["id"].to_pylist()
+def _in_order(table: pa.Table) -> pa.Table:
+    """Lines by id, where those of a written table come first and those of some other cells after them."""
+    ids = table["id"].to_pylist()
     known = next((i for i in range(1, len(ids)) if ids[i] < ids[i - 1]), len(ids))
-    if len(ids) - known > _FEW:
-        return cells.sort_by("id")
+    blocks = [i for i in range(known, len(ids)) if i == known or ids[i] != ids[i - 1]]
+    if len(blocks) > _FEW:
+        by_index = [("index", "ascending")] if "index" in table.column_names else []
+        return table.sort_by([("id", "ascending"), *by_index])
     # Slices of the columns instead of new columns: of 100,000 rows sorting copies half a gigabyte.
     pieces, start = [], 0
-    for i in range(known, len(ids)):
-        place = bisect.bisect(ids, ids[i], start, known)
-        pieces += [cells.slice(start, place - start), cells.slice(i, 1)]
+    for begin, end in zip(blocks, [*blocks[1:], len(ids)], strict=False):
+        place = bisect.bisect(ids, ids[begin], start, known)
+        pieces += [table.slice(start, place - start), table.slice(begin, end - begin)]
         start = place
-    return pa.concat_tables([*pieces, cells.slice(start, known - start)])
+    return pa.concat_tables([*pieces, table.slice(start, known - start)])
 
 
 def _chosen(cells: pa.Table, columns: Sequence[str] | None) -> pa.Table:
@@ -249,8 +251,7 @@ def _path(root: Path, name: str) -> Path:
 
 def _sealed(cells: pa.Table, tensors: pa.Table) -> Tables:
     """Sort both, and mark them as belonging together."""
-    cells = cells.sort_by("id")
-    tensors = tensors.sort_by([("id", "ascending"), ("index", "ascending")])
+    cells, tensors = _in_order(cells), _in_order(tensors)
     state = hashlib.sha256("\n".join(map(str, cells["stamp"].to_pylist())).encode()).hexdigest().encode()
     mark = {_TABLE: _VERSION, _STATE: state}
     return Tables(cells.replace_schema_metadata(mark), tensors.replace_schema_metadata(mark))
