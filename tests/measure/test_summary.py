@@ -37,6 +37,12 @@ def test_ranks(n: int, rank: int) -> None:
     assert coverage >= 0.95 or n < 6
 
 
+# 1,024 rounds and more have more patterns than a float counts. By SciPy's binomial distribution.
+@pytest.mark.parametrize(("n", "rank", "coverage"), [(1023, 480, 0.95465796), (3000, 1446, 0.95343355)])
+def test_ranks_of_very_many_rounds(n: int, rank: int, coverage: float) -> None:
+    assert median_ranks(n) == (rank, pytest.approx(coverage, abs=1e-8))
+
+
 def test_interval_covers_as_promised() -> None:
     rng = np.random.default_rng(0)
     hits = 0

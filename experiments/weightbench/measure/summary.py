@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 
@@ -67,11 +67,14 @@ def median_ranks(n: int) -> tuple[int, float]:
     rank whose interval covers at least 95 %, or 1 where none does (n < 6).
     Source: Conover, Practical Nonparametric Statistics, section 3.2.
     """
-    below = 0  # 2^n · P(fewer than k samples below the median)
+    # In whole numbers: 2^n is no float from 1,024 rounds on, which tiny weights reach.
+    below, ways = 0, 1  # 2^n · P(fewer than k samples below the median); k - 1 out of n
+    limit = int(Fraction(1 - CONFIDENCE) * 2**n / 2)
     rank, tail = 1, 1
     for k in range(1, n // 2 + 1):
-        below += math.comb(n, k - 1)
-        if k > 1 and 2 * below > (1 - CONFIDENCE) * 2**n:
+        below += ways
+        if k > 1 and below > limit:
             break
         rank, tail = k, below
+        ways = ways * (n - k + 1) // k
     return rank, 1 - 2 * tail / 2**n
