@@ -24,8 +24,8 @@ def match_tensors(model: Model, base: Model, *, seed: int = 0) -> dict[str, Matc
     1. Same name (copies in a second file count under their bare names, tied tensors under those that hold
        their bytes) and format: of the same shape, whole; with another number of rows of the same shape (a
        resized vocabulary), the leading rows that both have.
-       A tied tensor goes by all its names; if they belong to different tensors of `base` (the model was tied
-       since), the bits say to which, by rule 3, and its first name only where they say nothing.
+       A tied tensor goes by all its names; if these belong to different tensors of the other model, the bits
+       say to which, by rule 3, and names only where they say nothing.
     2. Names that differ in up to three leading parts, as ``model.`` added or removed, where the rest belongs
        to one tensor of each side.
     3. Other float tensors of the same format and shape, then of another number of rows, by sampled bit
@@ -36,15 +36,25 @@ def match_tensors(model: Model, base: Model, *, seed: int = 0) -> dict[str, Matc
     """
     found = match_by_name(model, base)
     missing = [key for key in model.tensors if key not in found and prod(model.tensors[key].shape) > 0]
-    named = {key: fits[0] for key, fits in _fits(model, base).items() if len(fits) > 1}
-    return found | named | match_by_content(model, base, missing, found, seed=seed)
+    told = match_by_content(model, base, missing, found, seed=seed)
+    used = {match.tensor for match in told.values()}
+    named = {key: fits[0] for key, fits in _fits(model, base).items() if fits[0].tensor not in used}
+    return named | told | found
 
 
 def match_by_name(model: Model, base: Model) -> dict[str, Match]:
     """Return what rules 1 and 2 of `match_tensors` find; weights, which may be needed, are not read."""
     ours = {key: bare_name(model, key) for key in model.tensors if prod(model.tensors[key].shape) > 0}
     fits = _fits(model, base)
-    found = {key: matches[0] for key, matches in fits.items() if len(matches) == 1}
+    claims: dict[str, set[str]] = {}
+    for key, matches in fits.items():
+        for match in matches:
+            claims.setdefault(match.tensor, set()).add(ours[key])
+    found = {
+        key: matches[0]
+        for key, matches in fits.items()
+        if len(matches) == 1 and len(claims[matches[0].tensor]) == 1
+    }
     left = {key: name for key, name in ours.items() if key not in fits}
     return found | _by_suffix(model, base, left, _names(base), found)
 
