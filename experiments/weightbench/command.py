@@ -15,7 +15,7 @@ from weightbench import console, sweep
 from weightbench.arguments import name_models, one_line, register_search_path, with_members
 from weightbench.cost import estimate
 from weightbench.errors import WeightbenchError
-from weightbench.launchers import refuse_shared_cores, worker_loss
+from weightbench.launchers import queued, refuse_shared_cores, worker_loss
 from weightbench.models import ModelError
 from weightbench.request import Request, open_members, register_schema, request_of
 from weightbench.rows import Row, Status, done, title
@@ -49,6 +49,7 @@ def main(entry: Callable[[], Any]) -> int:
     register_schema()
     register_search_path()
     sys.argv[1:] = name_models(sys.argv[1:])
+    interrupted = False
     try:
         entry()
     except (HydraException, OmegaConfBaseException) as error:
@@ -63,26 +64,29 @@ def main(entry: Callable[[], Any]) -> int:
     except sweep.Refusal as refusal:
         return _complain(str(refusal))
     except KeyboardInterrupt:
+        interrupted = True
         print(f"\ninterrupted; {KEPT}", file=sys.stderr)
         return 130
     except Exception as error:
-        loss = worker_loss(error)
+        interrupted, loss = True, worker_loss(error)
         if loss is None:
             raise
         return _complain(f"{loss}; {KEPT}", FAILED)
     finally:
         sweep.stop_following()
         _rebuild_tables()
-        _print_summary()
+        _print_summary(interrupted=interrupted)
     return _worst
 
 
-def _print_summary() -> None:
-    """Print the end of a sweep, of one that was interrupted too."""
+def _print_summary(*, interrupted: bool) -> None:
+    """Print the end of a sweep, of one that was interrupted or whose launcher failed too."""
     begun = sweep.current()
     if begun is not None:
         try:
             _remember(sweep.print_summary(begun))
+            if interrupted and (jobs := queued(Path(begun.folder))):
+                print(f"jobs in Slurm's queue go on; to end them: scancel {' '.join(jobs)}", file=sys.stderr)
         except (WeightbenchError, OSError) as error:
             _complain(str(error), FAILED)
 

@@ -19,7 +19,7 @@ from weightbench.errors import MissingExtraError, RunnerError
 from weightbench.measure.plan import MeasurePlan
 from weightbench.request import BadRequestError
 
-__all__ = ["is_parallel", "refuse_shared_cores", "require_plugin", "worker_loss"]
+__all__ = ["is_parallel", "queued", "refuse_shared_cores", "require_plugin", "worker_loss"]
 
 _BASIC = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 _LOCAL = "hydra_plugins.hydra_submitit_launcher.submitit_launcher.LocalLauncher"
@@ -92,6 +92,12 @@ def refuse_shared_cores(plan: MeasurePlan, cores_per_cell: int | None) -> None:
         f"add cores_per_cell={plan.threads} (each cell has cores of its own), take measure=ratio (sizes, one "
         "round), or leave hydra/launcher=… away"
     )
+
+
+def queued(folder: Path) -> list[str]:
+    """The numbers of the Slurm jobs that a sweep has handed over, by what submitit left in its folder."""
+    scripts = folder.glob(".submitit/*/*submission.sh")
+    return sorted({script.parent.name.partition("_")[0] for script in scripts})
 
 
 def worker_loss(error: BaseException) -> str | None:
