@@ -24,40 +24,62 @@ import subprocess
 import sys
 import tempfile
 import time
+from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
+
+import numpy as np
 
 from weightbench.depot import create_depot, open_depot
 from weightbench.granularity import Granularity
-from weightbench.models import LocalSource, SyntheticSource, open_model
+from weightbench.models import LocalSource, Model, SyntheticSource, open_model
 from weightcodecs import get_codec
 
 MODEL_BYTES = 1_000_000_000
-RUN_BYTES = 16 << 20
+RUN = 8 << 20  # values
 Found = dict[str, Any]
 
 
 def make_hub(folder: Path, nbytes: int) -> list[Path]:
-    """Write checkpoints of `nbytes` in all, each with weights of its own, and return their folders."""
-    places = []
-    for i in range(max(1, round(nbytes / MODEL_BYTES))):
-        place = folder / f"model{i}"
-        places.append(place)
+    """Write checkpoints of `nbytes` in all, no two tensors of them alike, and return their folders.
+
+    The first one is generated, which takes longer than coding it; the values of the others are its own,
+    turned round by another number of places in each tensor.
+    """
+    size = min(nbytes, MODEL_BYTES)
+    places = [folder / f"model{i}" for i in range(max(1, round(nbytes / MODEL_BYTES)))]
+    first = places[0] / "model.safetensors"
+    for i, place in enumerate(places):
+        path = place / first.name
         if (place / "done").exists():
             continue
         place.mkdir(parents=True, exist_ok=True)
-        size = nbytes if nbytes < MODEL_BYTES else MODEL_BYTES
-        model = open_model(SyntheticSource("llama3_1b", "row_varying", seed=i, nbytes=size))
+        model = open_model(
+            LocalSource(str(places[0]))
+            if i
+            else SyntheticSource("llama3_1b", "row_varying", seed=0, nbytes=size)
+        )
         (file,) = model.files
-        with (place / file.name).open("wb") as out:
+        with path.open("wb") as out:
             for extent in file.extents:
-                for start in range(0, extent.nbytes, RUN_BYTES):
-                    run = min(RUN_BYTES, extent.nbytes - start)
-                    out.write(model.read_range(file.name, extent.offset + start, run))
+                if extent.tensor is None:
+                    out.write(model.read_range(file.name, extent.offset, extent.nbytes))
+                else:
+                    _write_turned(out, model, extent.tensor, i)
+                    model.drop(extent.tensor)
             os.fsync(out.fileno())
         (place / "done").touch()
         print(f"made {place.name}: {file.nbytes / 1e9:.2f} GB", flush=True)
     return places
+
+
+def _write_turned(out: BinaryIO, model: Model, name: str, number: int) -> None:
+    count = prod(model.tensors[name].shape)
+    cut = number * 1_000_003 % count if count else 0
+    for begin, end in ((cut, count), (0, cut)):
+        for start in range(begin, end, RUN):
+            values = model.elements(name, start, min(start + RUN, end))
+            out.write(np.ascontiguousarray(values).view(np.uint8).data)
 
 
 def step(options: argparse.Namespace) -> None:

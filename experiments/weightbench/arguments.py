@@ -17,7 +17,7 @@ from hydra import compose
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
-from hydra.errors import MissingConfigException
+from hydra.errors import HydraException, MissingConfigException
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
@@ -110,7 +110,10 @@ def _member(named: Any) -> Any:
     node = _node(_bare(named))
     if node is not None:
         return node
-    composed = compose("config", overrides=[f"model={named}"])
+    try:
+        composed = compose("config", overrides=[f"model={named}"])
+    except HydraException as error:
+        raise BadRequestError(f"workload.members: {one_line(error)}") from error
     return OmegaConf.to_container(composed.model, resolve=True)
 
 

@@ -123,6 +123,12 @@ def test_qstore_beats_codecs_that_see_one_file_at_a_time(session: Session) -> No
     assert ratios["qstore"] > 1.2 * ratios["zipnn"]
 
 
+def test_a_member_that_does_not_exist_is_one_line(session: Session) -> None:
+    said = session.run("workload=hub", "workload.members=[llama_kjv_1e-7]", *QUICK, code=2).stderr
+    assert said.startswith("error: workload.members: unknown model 'llama_kjv_1e-7'; did you mean")
+    assert len(said.splitlines()) == 1
+
+
 def test_what_does_not_go_together_says_so(session: Session, hub: Path) -> None:
     said = {
         ("codec=bitx", "workload=single"): "workload=family",
