@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -15,12 +16,17 @@ __all__ = ["describe", "first_misfit", "fits"]
 
 def first_misfit(instance: Any) -> str | None:
     """Return "name must be …, not …" for the first field whose value has a wrong type, or None."""
-    types = get_type_hints(type(instance))
+    types = _types(type(instance))
     for field in dataclasses.fields(instance):
         value = getattr(instance, field.name)
         if not fits(value, types[field.name]):
             return f"{field.name} must be {describe(types[field.name])}, not {value!r}"
     return None
+
+
+@cache  # a codec is made for each blob that is decoded
+def _types(cls: type) -> dict[str, Any]:
+    return get_type_hints(cls)
 
 
 def fits(value: object, wanted: Any) -> bool:
