@@ -69,6 +69,28 @@ def test_flipped_bits_are_found(family_depot):
     assert not outcome(depot.path, models)
 
 
+def test_messages_name_the_damaged_file_once(family_depot):
+    depot, _ = family_depot
+    for path in sorted(depot.path.rglob("*.wb?")):
+        data = path.read_bytes()
+        kind = MANIFEST if path.suffix == ".wbm" else PACK
+        footer = parse_footer(data[-FOOTER_BYTES:], len(data), path, kind)
+        for at in (0, len(kind.head) - 1, footer.offset, len(data) - 1):
+            path.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
+            with pytest.raises(CorruptDepotError) as caught:
+                depot.verify()
+            assert str(caught.value).count(str(path)) == 1
+            assert "version" not in str(caught.value)
+        # An index that is not ours, with digests that fit.
+        digest = xxhash.xxh3_128_digest(b"[]")
+        end = pack_footer(Footer(len(kind.head), 2, 2, digest), kind)
+        path.write_bytes(kind.head + b"[]" + end)
+        with pytest.raises(CorruptDepotError) as caught:
+            depot.verify()
+        assert str(caught.value).count(str(path)) == 1
+        path.write_bytes(data)
+
+
 def test_truncation(family_depot):
     depot, models = family_depot
     draw = random.Random(6)

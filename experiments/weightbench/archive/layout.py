@@ -88,12 +88,12 @@ def pack_footer(footer: Footer, kind: FileKind = ARCHIVE) -> bytes:
 
 def check_head(head: bytes, name: object, kind: FileKind = ARCHIVE) -> None:
     """Raise `CorruptArchiveError` if a file does not begin as those of its kind and this version do."""
-    if len(head) == HEAD_BYTES and head[:4] == kind.magic and head[4:] != kind.head[4:]:
+    if len(head) == HEAD_BYTES and head[:4] == kind.magic and _END.unpack(head)[1] != VERSION:
         raise CorruptArchiveError(
             f"{name}: {kind.noun} of version {_END.unpack(head)[1]}; this program reads version {VERSION}"
         )
     if head != kind.head:
-        raise CorruptArchiveError(f"{name}: not {kind.noun}: it does not begin with our magic")
+        raise CorruptArchiveError(f"{name}: not {kind.noun}: it does not begin as ours do")
 
 
 def parse_footer(data: bytes, size: int, name: object, kind: FileKind = ARCHIVE) -> Footer:

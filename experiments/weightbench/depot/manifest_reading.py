@@ -51,6 +51,9 @@ def read_manifest(path: Path) -> Manifest:
     try:
         with map_checked(path, MANIFEST) as data:
             raw, end = read_index(path, data, MANIFEST)
+    except CorruptArchiveError as error:
+        raise CorruptDepotError(str(error)) from error
+    try:
         sound(end == HEAD_BYTES, "there is something before it")
         manifest = parse_manifest(raw)
         sound(manifest_file(manifest.name) == path.name, f"it is that of model {manifest.name!r}")

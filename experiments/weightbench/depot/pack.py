@@ -116,9 +116,13 @@ def read_pack(path: Path) -> tuple[tuple[StoredObject, ...], int]:
     """
     try:
         with map_checked(path, PACK) as data:
-            return parse_pack(*read_index(path, data, PACK))
+            raw, end = read_index(path, data, PACK)
     except CorruptArchiveError as error:
         raise CorruptDepotError(str(error)) from error
+    try:
+        return parse_pack(raw, end)
+    except CorruptArchiveError as error:
+        raise CorruptDepotError(f"{path}: {error}") from error
 
 
 def parse_pack(data: bytes, end: int) -> tuple[tuple[StoredObject, ...], int]:
