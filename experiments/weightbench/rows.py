@@ -87,7 +87,7 @@ def workload_title(cell: Plain) -> str:
         case "pair":
             return f"the pair with {workload.get('low', 'a low-precision version')} of "
         case kind:
-            return f"a {kind} of {members + 1} models with "
+            return f"a {kind} of {members + 1} {'models' if members else 'model'} with "
 
 
 def granularity_title(cell: Plain) -> str:

@@ -26,7 +26,7 @@ from weightbench.errors import Skip
 from weightbench.evaluate import skipped
 from weightbench.granularity import Granularity, units
 from weightbench.measure import Measurement, SaveLoad, measure_units
-from weightbench.models import Model
+from weightbench.models import Model, ModelError
 from weightbench.models.quantised import quantised
 from weightbench.pairing import PairOf, pair_tensors
 from weightbench.request import Request
@@ -110,7 +110,12 @@ class PairCell:
         if len(self.models) > 2:
             raise WorkloadError("a pair is two checkpoints; workload.members names the quantised one")
         high, *rest = self.models
-        return high, rest[0] if rest else quantised(high, self.request.workload.low)
+        if rest:
+            return high, rest[0]
+        try:
+            return high, quantised(high, self.request.workload.low)
+        except ModelError as error:
+            raise WorkloadError(str(error)) from error
 
     def _apart(
         self, depot: Depot, high: Model, low: Model
