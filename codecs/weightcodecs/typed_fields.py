@@ -16,7 +16,7 @@ __all__ = ["describe", "first_misfit", "fits"]
 
 def first_misfit(instance: Any) -> str | None:
     """Return "name must be …, not …" for the first field whose value has a wrong type, or None."""
-    types = _types(type(instance))
+    types = _types(instance.__class__)
     for field in dataclasses.fields(instance):
         value = getattr(instance, field.name)
         if not fits(value, types[field.name]):
