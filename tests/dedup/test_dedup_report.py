@@ -94,3 +94,12 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert "lama" in capsys.readouterr().err
     assert main(["llama", *small, "--fixed", "3"]) == 2
     assert "chunk_bytes" in capsys.readouterr().err
+
+
+def test_a_folder_that_is_not_there_is_said_before_anything_is_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["llama", "--json", str(tmp_path / "none" / "study.json")]) == 2
+    said = capsys.readouterr()
+    assert (said.out, said.err.count("\n")) == ("", 1)
+    assert "--json" in said.err

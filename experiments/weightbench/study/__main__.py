@@ -46,6 +46,8 @@ SIMILAR_HEAD = f"{'chunks':<24}{'pieces':>11}{'equal':>9}{'matched':>9}{'similar
 def main(arguments: Sequence[str]) -> int:
     """Print both tables; return 0, or 2 for wrong input."""
     options = _parser().parse_args(arguments)
+    if options.json and not options.json.absolute().parent.is_dir():  # known before hours of work
+        return _complain(f"there is no folder {options.json.parent} for --json")
     try:
         models = [open_requested(request) for request in _requests(options.models, options.dtype)]
         print(DEDUP_HEAD)
