@@ -103,6 +103,12 @@ def slurm() -> Iterator[dict[str, str]]:
         wait_until(idle, "Slurm", log)
         yield {"SLURM_CONF": str(configuration)}
 
+        def empty() -> bool:
+            return not subprocess.run(["squeue", "-h"], env=env, capture_output=True, check=True).stdout
+
+        # What runs a job's script outlives daemons that it cannot tell of the job's end.
+        wait_until(empty, "an empty queue", log)
+
 
 def slurm_conf(folder: Path, gate: Path, host: str) -> str:
     return f"""\
