@@ -143,3 +143,13 @@ def test_what_does_not_go_together_says_so(session: Session, hub: Path) -> None:
     assert {row["status"] for row in rows} == {"skipped"}
     for hint in said.values():
         assert any(hint in row["reason"] for row in rows), hint
+
+
+def test_a_checkpoint_with_nothing_to_quantise_is_no_pair(session: Session, tmp_path: Path) -> None:
+    folder = tmp_path / "norms"
+    folder.mkdir()
+    save_file({"norm.weight": np.ones(64, np.float32)}, folder / "model.safetensors")
+    session.run("codec=zstd", "workload=pair", f"model={folder}", *QUICK)
+    (row,) = session.rows()
+    assert row["status"] == "skipped"
+    assert "no linear weights" in row["reason"]
