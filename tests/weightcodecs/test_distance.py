@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
 import ml_dtypes
 import numpy as np
 import pytest
+import zstandard
 from corpus import bits
 from numpy.typing import NDArray
 
 import weightcodecs
-from weightcodecs import get_codec
+from weightcodecs import CorruptBlobError, get_codec
+from weightcodecs.blob import parse_blob, seal
 from weightcodecs.distance import _encode_paper, _table
 from weightcodecs.kernels.repeats import distances_reference, find_repeats
 
@@ -94,3 +97,17 @@ def test_values_are_told_apart_by_bits() -> None:
         blob = codec.encode(values)
         assert not weightcodecs.inspect(blob).raw
         assert (bits(codec.decode(blob)) == bits(values)).all()
+
+
+def test_a_frame_says_no_more_than_the_array_can_need() -> None:
+    """Found by the fuzzer: memory was taken for whatever size the last stage's frame said."""
+    blob = get_codec("distance", entropy="zstd").encode(np.arange(1000, dtype=np.float32))
+    info = parse_blob(blob)
+    frame = zstandard.ZstdCompressor().compress(bytes(1 << 24))
+    hostile = seal(
+        io.BytesIO(frame),
+        codec=info.codec, version=info.version, format=info.format, shape=info.shape,
+        parameters=info.parameters,
+    )  # fmt: skip
+    with pytest.raises(CorruptBlobError, match="wrong one"):
+        weightcodecs.decode(hostile)
