@@ -189,7 +189,8 @@ def _member(model: Mapping[str, Any]) -> str:
     text = f"{name:<{NAME}} {model['ratio']:8.4f}"
     if not model["base"]:
         return text
-    base = f"  {model['how']}: from {model['base']}"
+    used = "from" if model["units_against_base"] else "a relative, not used,"
+    base = f"  {model['how']}: {used} {model['base']}"
     if model["bit_distance"] is not None:
         base += f", {model['bit_distance']:.2f} bits a weight apart"
     return text + base

@@ -61,7 +61,7 @@ def test_zoo_names_and_one_model(tmp_path: Path, capsys: pytest.CaptureFixture[s
 
 
 def test_mistakes_are_told_in_a_line(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["/no/such/folder"]) == 1
+    assert main(["/no/such/folder"]) == 2
     assert capsys.readouterr().err.startswith("lineage: there is no /no/such/folder")
     with pytest.raises(SystemExit):
         main(["llama", "--samples", "0"])

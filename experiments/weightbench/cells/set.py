@@ -97,7 +97,7 @@ class SetCell:
                 "distances": [
                     [*names, distance.bits] for names, distance in known.lineage.distances.items() if distance
                 ],
-                **_ratios(members, sizes.total),
+                **_ratios(members, known, sizes.total),
                 "dedup": _dedup_section(members, sizes, raw),
                 "ingest": {"seconds": ingest, "mb_per_s": raw / ingest / 1e6},
                 "restore": {"seconds": restore, "mb_per_s": raw / restore / 1e6},
@@ -221,9 +221,9 @@ def _member_section(member: _Member, known: ModelSet) -> dict[str, Any]:
     }
 
 
-def _ratios(members: Sequence[_Member], total: int) -> dict[str, Any]:
-    """Ratios with the bases counted and not counted: papers use both."""
-    children = [member for member in members if member.base is not None]
+def _ratios(members: Sequence[_Member], known: ModelSet, total: int) -> dict[str, Any]:
+    """Ratios with the bases counted and not counted, whether or not the system uses them: papers use both."""
+    children = [member for member in members if known.lineage[member.model.name].base is not None]
     raw, stored = (sum(m.model.nbytes for m in children), sum(m.bytes_added for m in children))
     return {
         "ratio_base_counted": sum(member.model.nbytes for member in members) / total,

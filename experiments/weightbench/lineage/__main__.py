@@ -14,6 +14,7 @@ import numpy as np
 
 from weightbench import zoo
 from weightbench.models import LocalSource, Model, ModelError, ZooSource, open_model
+from weightbench.workload import repositories
 from weightcodecs.errors import WeightCodecsError
 
 from .clusters import STRANGERS, linkage_of, nearness_matrix
@@ -27,7 +28,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
     parser = argparse.ArgumentParser(prog="python -m weightbench.lineage", description=__doc__)
     parser.add_argument(
-        "models", nargs="+", metavar="MODEL", help="a folder, a weight file, or a zoo model's name"
+        "models",
+        nargs="+",
+        metavar="MODEL",
+        help="a folder (also of repositories), a file, or a zoo model",
     )
     parser.add_argument(
         "--out", type=Path, help="folder for models.csv, pairs.csv, lineage.png and lineage.pdf"
@@ -50,21 +54,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _compare_all(comparer, options.out)
     except (ModelError, WeightCodecsError, OSError) as error:
         print(f"lineage: {error}", file=sys.stderr)
-        return 1
+        return 2
     return 0
 
 
 def _open(places: Sequence[str]) -> list[Model]:
-    """Open models by what was typed; folders are called by their last part, where no two share it."""
+    """Open models by what was typed; folders are called by their last part, where no two share it.
+
+    A folder without weights of its own stands for the folders with weights below it.
+    """
     bundled = set(zoo.names())
     last = Counter(Path(place).resolve().name for place in places)
     models = []
     for place in dict.fromkeys(places):
         if place in bundled and not Path(place).exists():
             models.append(open_model(ZooSource(place)))
-        else:
-            name = Path(place).resolve().name
-            models.append(open_model(LocalSource(place, name=name if last[name] == 1 else place)))
+            continue
+        name = Path(place).resolve().name
+        one = LocalSource(place, name=name if last[name] == 1 else place)
+        models += [open_model(source) for source in repositories(LocalSource(place)) or [one]]
     return models
 
 

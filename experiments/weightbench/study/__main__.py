@@ -26,6 +26,7 @@ from weightbench.granularity import Granularity
 from weightbench.models import Model, ModelError
 from weightbench.request import ModelRequest, model_request, open_requested, register_schema
 from weightbench.similarity import SimilarityReport, analyse_similarity
+from weightbench.workload import repositories
 from weightcodecs import WeightCodecsError
 
 __all__ = ["main"]
@@ -103,7 +104,11 @@ def _requests(names: Sequence[str], dtype: str | None) -> Iterator[ModelRequest]
         for name in names:
             config = compose("config", overrides=[*name_models([f"model={name}"]), *cast])
             plain: Any = OmegaConf.to_container(config.model, resolve=True)
-            yield model_request(plain)
+            request = model_request(plain)
+            if found := repositories(request.source):
+                yield from (ModelRequest(source, request.dtype) for source in found)
+            else:
+                yield request
 
 
 def _levels(options: argparse.Namespace) -> Iterator[Granularity | str]:
