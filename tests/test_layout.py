@@ -24,7 +24,8 @@ ORDER = [
     # rows, and what is made of them
     *("rows", "store", "columns", "table", "results", "figures", "compare", "report"),
     # what knows the whole line
-    *("request", "runner", "cells", "console", "arguments", "cost", "launchers", "sweep", "command", "tuning", "study"),
+    *("request", "runner", "cells", "console", "arguments", "cost", "launchers", "sweep", "command"),
+    *("tuning", "study"),
 ]
 """The modules of weightbench; each imports only those before it."""
 
