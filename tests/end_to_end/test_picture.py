@@ -11,7 +11,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from safetensors.numpy import save_file
 
-from weightbench import cell
+from weightbench import cells
 from weightbench.request import register_schema
 from weightbench.runner import Task
 
@@ -30,7 +30,7 @@ def test_a_failed_drawing_keeps_the_measurement(tmp_path: Path, monkeypatch: pyt
         config = OmegaConf.to_container(compose("config", overrides=overrides), resolve=False)
     work = tmp_path / "work"
     work.mkdir()
-    done = cell.run(config, Task(work))  # type: ignore[arg-type]
+    done = cells.run(config, Task(work))  # type: ignore[arg-type]
     assert done["artifacts"] == []
     assert done["result"]["picture_error"] == "OSError: no fonts"
     assert done["result"]["error"]["bit_exact"]
