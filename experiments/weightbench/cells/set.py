@@ -49,7 +49,6 @@ class _Member(_Plan):
     """A model of the set, and what became of it."""
 
     added: Added
-    bytes_added: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +129,6 @@ class SetCell:
 
     def _ingest(self, plans: Sequence[_Plan], depot: Depot) -> Iterator[_Member]:
         for number, plan in enumerate(plans):
-            before = depot.sizes().total
             added = depot.add(
                 plan.model,
                 plan.coder,
@@ -140,8 +138,7 @@ class SetCell:
                 threads=self.request.measure.threads,
                 progress=partial(self._show, f"storing {plan.model.name} ({number + 1} of {len(plans)})"),
             )
-            grown = depot.sizes().total - before
-            yield _Member(plan.model, plan.base, plan.coder, added, grown)
+            yield _Member(plan.model, plan.base, plan.coder, added)
 
     def _show(self, said: str, done: int, total: int) -> None:
         self.task.progress(said, done / 1e6, total / 1e6, "MB")
@@ -212,8 +209,8 @@ def _member_section(member: _Member, known: ModelSet) -> dict[str, Any]:
         "bit_distance": None if distance is None else distance.bits,
         "bit_distance_interval": None if distance is None else [distance.low, distance.high],
         "raw_bytes": member.model.nbytes,
-        "added_bytes": member.bytes_added,
-        "ratio": member.model.nbytes / member.bytes_added,
+        "added_bytes": added.added_bytes,
+        "ratio": member.model.nbytes / added.added_bytes,
         "units": len(added.units),
         "repeated_units": sum(unit.repeats is not None for unit in added.units),
         "repeated_files": len(added.repeated_files),
@@ -224,7 +221,7 @@ def _member_section(member: _Member, known: ModelSet) -> dict[str, Any]:
 def _ratios(members: Sequence[_Member], known: ModelSet, total: int) -> dict[str, Any]:
     """Ratios with the bases counted and not counted, whether or not the system uses them: papers use both."""
     children = [member for member in members if known.lineage[member.model.name].base is not None]
-    raw, stored = (sum(m.model.nbytes for m in children), sum(m.bytes_added for m in children))
+    raw, stored = (sum(m.model.nbytes for m in children), sum(m.added.added_bytes for m in children))
     return {
         "ratio_base_counted": sum(member.model.nbytes for member in members) / total,
         "ratio_base_not_counted": raw / stored if stored else None,
