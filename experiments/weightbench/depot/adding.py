@@ -29,7 +29,8 @@ from .errors import DepotError
 from .folder import Folder
 from .ingest import Ingest, same_bytes
 from .jobs import Job, Kept
-from .manifest import Manifest, ManifestFile, ManifestUnit, write_manifest
+from .manifest import Manifest, ManifestFile, ManifestUnit
+from .manifest_writing import write_manifest
 from .objects import ObjectSpan, Part
 from .pack_writing import NewPacks
 from .pipeline import Budget, in_order

@@ -24,8 +24,8 @@ from .base_objects import Base
 from .errors import CorruptDepotError, DepotError, NoSuchModelError
 from .folder import MODELS, PACKS, Folder
 from .lock import writing
-from .manifest import write_manifest
 from .manifest_reading import read_manifest
+from .manifest_writing import write_manifest
 from .objects import Kind
 from .pair_adding import add_pair
 from .pruning import prune

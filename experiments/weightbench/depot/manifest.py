@@ -9,7 +9,7 @@
              tail     digests of the objects that it names, 16 bytes each
     footer
 
-How it is read back: `manifest_reading`. Format: ours.
+Written by `manifest_writing`, read back by `manifest_reading`. Format: ours.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from weightbench.archive.atomic import AtomicFile
 from weightbench.archive.index_parts import (
     StoredFile,
     bounds_text,
@@ -27,14 +26,13 @@ from weightbench.archive.index_parts import (
     tensors_text,
 )
 from weightbench.archive.layout import FileKind
-from weightbench.archive.records import RecordWriter
 from weightbench.granularity import Piece
 from weightbench.models.model import TensorInfo
 from weightcodecs import ErrorBound, get_format
 
 from .objects import ObjectId, Part
 
-__all__ = ["COLUMNS", "MANIFEST", "Manifest", "ManifestFile", "ManifestUnit", "write_manifest"]
+__all__ = ["COLUMNS", "MANIFEST", "Manifest", "ManifestFile", "ManifestUnit"]
 
 MANIFEST = FileKind(b"WBM1", "a manifest")
 COLUMNS = {
@@ -118,15 +116,6 @@ class Manifest:
                 yield unit.side
         for file in self.files:
             yield from file.literals
-
-
-def write_manifest(out: AtomicFile, manifest: Manifest) -> None:
-    """Write a manifest into its file."""
-    from .manifest_reading import parse_manifest
-
-    raw = manifest_bytes(manifest)
-    parse_manifest(raw)  # what cannot be opened is not written
-    RecordWriter(out, MANIFEST).finish(raw)
 
 
 def manifest_bytes(manifest: Manifest) -> bytes:
