@@ -22,7 +22,7 @@ ORDER = [
     *("archive", "depot"),
     *("verify", "measure", "evaluate"),
     # rows, and what is made of them
-    *("rows", "store", "columns", "table", "results", "figures", "compare", "report"),
+    *("rows", "store", "columns", "table", "results", "pareto", "figures", "compare", "report"),
     # what knows the whole line
     *("request", "runner", "cells", "console", "arguments", "cost", "launchers", "sweep", "command"),
     *("tuning", "study"),
