@@ -22,9 +22,11 @@ ORDER = [
     *("archive", "depot"),
     *("verify", "measure", "evaluate"),
     # rows, and what is made of them
-    *("rows", "store", "columns", "table", "results", "pareto", "figures", "compare", "report"),
+    *("rows", "store", "columns", "frozen", "table", "results", "reference", "loss", "objectives"),
+    *("pareto", "figures", "compare", "report"),
     # what knows the whole line
-    *("request", "runner", "cells", "console", "arguments", "cost", "launchers", "sweep", "command"),
+    *("request", "runner", "cells", "console", "arguments", "grids", "cost", "launchers"),
+    *("sweep", "search", "command"),
     *("tuning", "study"),
 ]
 """The modules of weightbench; each imports only those before it."""

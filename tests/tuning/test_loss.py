@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from weightbench.evaluate import Divergence, Evaluation, Interval, Likelihood, MetricChange
-from weightbench.tuning.loss import Loss, NoMetricError, judge, loss_of, units_of
+from weightbench.loss import Loss, NoMetricError, judge, loss_of, units_of
 
 CHANGE: dict[str, Any] = {"filter": "none", "n": 9, "before": 0.0, "after": 0.0}
 

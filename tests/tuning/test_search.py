@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from weightbench.tuning.loss import Judgement
+from weightbench.loss import Judgement
 from weightbench.tuning.search import most_lossy_within, try_all
 
 JUDGEMENTS: list[Judgement] = ["within", "unclear", "beyond", "failed"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from weightbench.tuning.loss import Judgement
+from weightbench.loss import Judgement
 
 __all__ = ["Search", "most_lossy_within", "try_all"]
 
