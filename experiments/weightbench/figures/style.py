@@ -1,13 +1,15 @@
-"""One look for every figure: Matplotlib settings, and colours that mean the same everywhere.
+"""One look for every figure: Matplotlib settings, and for each system a colour, marker and hatch of its own.
 
-The colours are Okabe and Ito's, which people with any colour vision tell apart; hatches tell bars apart in
-black and white.
+The colours are Okabe and Ito's, which people with any colour vision tell apart; markers and hatches tell
+systems apart in black and white. A system looks the same in every figure and in the report.
 """
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import matplotlib
 
@@ -15,7 +17,10 @@ matplotlib.use("Agg")
 
 from matplotlib import pyplot
 
-__all__ = ["BLACK", "BLUE", "GREEN", "GREY", "ORANGE", "PINK", "RED", "SKY", "YELLOW", "styled"]
+__all__ = [
+    "BLACK", "BLUE", "GREEN", "GREY", "ORANGE", "PINK", "RED", "SKY", "YELLOW",
+    "SystemStyle", "styled", "system_style",
+]  # fmt: skip
 
 BLACK, GREY = "#000000", "#999999"
 ORANGE, SKY, GREEN, YELLOW = "#E69F00", "#56B4E9", "#009E73", "#F0E442"
@@ -32,11 +37,69 @@ _SETTINGS = {
     "axes.axisbelow": True,
     "grid.color": "#dddddd",
     "grid.linewidth": 0.6,
+    "hatch.linewidth": 0.5,
+    "legend.frameon": False,
+    "legend.fontsize": 8,
     "figure.dpi": 100,
     "savefig.dpi": 150,
     "figure.constrained_layout.use": True,
+    "pdf.fonttype": 42,  # text in a PDF stays text
     "svg.hashsalt": "weightbench",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class SystemStyle:
+    """How a system is drawn: ``colour`` as #RRGGBB, a Matplotlib ``marker``, a ``hatch`` for bars."""
+
+    colour: str
+    marker: str
+    hatch: str
+
+
+# The papers' systems have the clear colours; a family of variants shares one, apart by marker and hatch.
+_SYSTEMS = {
+    "elf": SystemStyle(ORANGE, "o", ""),
+    "elves": SystemStyle(RED, "s", ""),
+    "distance": SystemStyle(ORANGE, "v", "xx"),
+    "zipnn": SystemStyle(BLUE, "o", ""),
+    "zipnn_delta": SystemStyle(BLUE, "^", "//"),
+    "zipnn_lossy": SystemStyle(BLUE, "v", "xx"),
+    "zipnn_official": SystemStyle(BLUE, "D", ".."),
+    "bitx": SystemStyle(SKY, "^", "//"),
+    "zipllm": SystemStyle(SKY, "s", ""),
+    "dedup": SystemStyle(SKY, "P", ".."),
+    "fm_delta": SystemStyle(GREEN, "^", "//"),
+    "qstore": SystemStyle(PINK, "s", ""),
+    "qstore_chain": SystemStyle(PINK, "D", "xx"),
+    "identity": SystemStyle("#dddddd", "|", ""),
+    "zstd": SystemStyle(GREY, "o", ""),
+    "lz4": SystemStyle(GREY, "v", "//"),
+    "brotli": SystemStyle(GREY, "s", "xx"),
+    "zlib": SystemStyle(GREY, "D", ".."),
+    "xz": SystemStyle(GREY, "P", "\\\\"),
+    "bg4_lz4": SystemStyle(GREY, "<", "oo"),
+    "openzl": SystemStyle(BLACK, "o", "//"),
+    "blosc2": SystemStyle(BLACK, "s", "xx"),
+    "pcodec": SystemStyle(BLACK, "D", ".."),
+    "fpzip": SystemStyle(BLACK, "P", "\\\\"),
+    "sz3": SystemStyle(YELLOW, "o", ""),
+    "zfp": SystemStyle(YELLOW, "s", "//"),
+    "cast": SystemStyle(YELLOW, "D", "xx"),
+    "int8": SystemStyle(PINK, "v", "//"),
+    "int4": SystemStyle(PINK, "<", ".."),
+    "nf4": SystemStyle(PINK, ">", "\\\\"),
+}
+_FREE = [
+    SystemStyle(colour, marker, hatch)
+    for marker, hatch in (("X", "++"), ("*", "**"), ("h", "--"))
+    for colour in (GREEN, RED, BLACK, ORANGE)
+]
+
+
+def system_style(name: str) -> SystemStyle:
+    """Return the look of a codec or system; of one that is not ours one that its name alone decides."""
+    return _SYSTEMS.get(name) or _FREE[zlib.crc32(name.encode()) % len(_FREE)]
 
 
 @contextmanager

@@ -1,0 +1,141 @@
+"""What no paper has: all systems in one picture, size against speed and size against accuracy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas
+
+from weightbench.figures.charts import OURS, legend_outside, look, reference_line
+from weightbench.figures.rows import NoRowsError, Rows
+from weightbench.figures.sheet import Sheet
+from weightbench.pareto import pareto_front
+
+from matplotlib import pyplot  # isort: skip - after weightbench, whose style chooses the backend
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+__all__ = ["SHEETS"]
+
+_SPEED = "result.speed.decode.share_of_memcpy_fresh"
+_LIKELIHOOD = "result.evaluation.likelihood"
+_EXACT = "result.error.bit_exact"
+_LINEAR_NATS = 1e-4  # below, the axis of losses is linear: differences that small are noise
+_ROW_HEIGHT = 3.6  # inches for each model
+
+
+def _speed_data(rows: Rows) -> pandas.DataFrame:
+    rows = rows.timed().having(f"{_SPEED}.median").where(workload="single", cell__measure__threads=1)
+    return _tidy(rows.one_each(), _SPEED, ("median", "ci_low", "ci_high"), larger=True)
+
+
+def _loss_data(rows: Rows) -> pandas.DataFrame:
+    cells = rows.where(workload="single").one_each()
+    ends = ("difference", "interval.low", "interval.high")
+    # What is bit-exact needs no evaluation: its difference is zero.
+    exact = cells[_EXACT].fillna(False).astype(bool)
+    for column in (f"{_LIKELIHOOD}.{end}" for end in ends):
+        cells[column] = cells[column].mask(exact, 0.0) if column in cells else np.where(exact, 0.0, np.nan)
+    evaluated = cells.loc[~exact & cells[f"{_LIKELIHOOD}.difference"].notna(), ["model", "dtype"]]
+    if evaluated.empty:
+        raise NoRowsError("no lossy codec was evaluated (eval=lm_eval_quick or perplexity)")
+    # Exact rows of models that no lossy row is about would stand alone at zero.
+    cells = cells.merge(evaluated.drop_duplicates(), on=["model", "dtype"])
+    return _tidy(cells, _LIKELIHOOD, ends, larger=False)
+
+
+def _tidy(
+    cells: pandas.DataFrame, column: str, ends: tuple[str, str, str], *, larger: bool
+) -> pandas.DataFrame:
+    """Return one line a row: its ratio, its speed or loss with the interval, whether it is on the front."""
+    value, low, high = (cells[f"{column}.{end}"].astype(float) for end in ends)
+    columns = {
+        "model": cells["model"],
+        "dtype": cells["dtype"],
+        "granularity": cells["granularity"],
+        "series": cells["label"],
+        "source": OURS,
+        "ratio": cells["ratio"].astype(float),
+        "value": value,
+        "low": low,
+        "high": high,
+        "cell": cells["id"],
+    }
+    data = pandas.DataFrame(columns).dropna(subset=["ratio", "value"])
+    data["on_front"] = False
+    for _, part in data.groupby(["model", "dtype"]):
+        front = pareto_front(part[["ratio", "value"]].to_numpy(np.float64), [True, larger])
+        data.loc[part.index, "on_front"] = front
+    return data.reset_index(drop=True)
+
+
+def _draw_speed(data: pandas.DataFrame) -> Figure:
+    figure = _draw(data, "decoding, share of memcpy's speed")
+    for axes in figure.axes:
+        axes.set_xscale("log")
+        reference_line(axes, 1.0, "memcpy", vertical=True)
+    return figure
+
+
+def _draw_loss(data: pandas.DataFrame) -> Figure:
+    figure = _draw(data, "loss of log-likelihood, nats a token (right is worse)")
+    for axes in figure.axes:
+        axes.set_xscale("symlog", linthresh=_LINEAR_NATS)
+        reference_line(axes, 0.0, "bit-exact", vertical=True)
+    return figure
+
+
+def _draw(data: pandas.DataFrame, label: str) -> Figure:
+    cases = list(data.groupby(["model", "dtype"], sort=False))
+    figure, grid = pyplot.subplots(len(cases), 1, figsize=(8, _ROW_HEIGHT * len(cases)), squeeze=False)
+    order = list(dict.fromkeys(data["series"]))
+    for axes, ((model, dtype), part) in zip(grid[:, 0], cases, strict=True):
+        axes.set_title(f"{model}, {dtype}")
+        _scatter(axes, part, order)
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.yaxis.set_minor_formatter(lambda value, _: f"{value:g}")
+        axes.tick_params(axis="y", which="minor", labelsize=7)
+        axes.set_ylabel("ratio (raw / stored)")
+        axes.set_xlabel(label)
+        reference_line(axes, 1.0, "raw")
+        legend_outside(axes)
+    return figure
+
+
+def _scatter(axes: Axes, part: pandas.DataFrame, order: list[str]) -> None:
+    for name, points in part.groupby("series", sort=False):
+        drawn = look(str(name), order)
+        spread = np.nan_to_num(
+            np.clip([points["value"] - points["low"], points["high"] - points["value"]], 0, None)
+        )
+        axes.errorbar(points["value"], points["ratio"], xerr=spread, fmt=drawn.marker, color=drawn.colour,
+                      markersize=6, markeredgecolor="black", markeredgewidth=0.4, ecolor="black",
+                      capsize=2, elinewidth=0.8, label=name, zorder=3)  # fmt: skip
+    front = part[part["on_front"]].sort_values("value")
+    axes.plot(front["value"], front["ratio"], color="black", linewidth=0.8, linestyle=":", zorder=2)
+
+
+_EXPERIMENTS = ("systems",)
+
+SHEETS = (
+    Sheet(
+        name="speed",
+        title="All systems: size against decoding speed",
+        after="ours",
+        note="One thread, in memory, 95 % intervals over rounds; the dotted line joins what no other point "
+        "beats in both. Right and up is better.",
+        experiments=_EXPERIMENTS,
+        data=_speed_data,
+        draw=_draw_speed,
+    ),
+    Sheet(
+        name="loss",
+        title="All systems: size against accuracy",
+        after="ours",
+        note="Paired difference of held-out log-likelihood with its 95 % bootstrap interval; lossless "
+        "systems stand at zero. Left and up is better.",
+        experiments=_EXPERIMENTS,
+        data=_loss_data,
+        draw=_draw_loss,
+    ),
+)
