@@ -89,6 +89,39 @@ def kinds_of(field: pa.Field) -> list[str]:
     return [kind for kind in (field.metadata or {}).get(_KINDS, b"").decode().split(",") if kind]
 
 
+def together(tables: Sequence[pa.Table], first: Iterable[str]) -> pa.Table:
+    """The lines of all tables, one table after the other, in columns of the types that their kinds ask for.
+
+    Args:
+        tables: each made by :func:`build` or by this.
+        first: columns that come first, if there are such; the others come sorted.
+    """
+    there = set().union(*(table.column_names for table in tables))
+    leading = [name for name in first if name in there]
+    names = [*leading, *sorted(there.difference(leading))]
+    fields, columns = [], []
+    for name in names:
+        held = [table.schema.field(name) for table in tables if name in table.column_names]
+        kinds = sorted({kind for field in held for kind in kinds_of(field)})
+        type_ = _type(kinds)
+        fields.append(pa.field(name, type_, metadata={_KINDS: ",".join(kinds)}))
+        columns.append(pa.chunked_array([c for table in tables for c in _chunks(table, name, type_)], type_))
+    return pa.table(columns, schema=pa.schema(fields))
+
+
+def _chunks(table: pa.Table, name: str, type_: pa.DataType) -> list[pa.Array]:
+    """A column in a type that is as wide or wider, nulls where the table has none."""
+    if name not in table.column_names:
+        return [pa.nulls(table.num_rows, type_)]
+    column = table.column(name)
+    if column.type == type_:
+        return list(column.chunks)
+    if type_ == pa.float64() and column.type == pa.int64():
+        return list(column.cast(type_, safe=False).chunks)
+    texts = [None if value is None else canonical.dumps(value) for value in column.to_pylist()]
+    return [pa.array(texts, type_)]
+
+
 def append(old: pa.Table, rows: Sequence[Flat], first: Mapping[str, str]) -> pa.Table | None:
     """``old`` and ``rows`` in one table, as :func:`build` would make it of all; None if that must be redone.
 
@@ -99,14 +132,14 @@ def append(old: pa.Table, rows: Sequence[Flat], first: Mapping[str, str]) -> pa.
     fields = [(new if name in new.column_names else old).schema.field(name) for name in names]
     columns = []
     for field in fields:
-        before, after = _chunks(old, field), _chunks(new, field)
+        before, after = _chunks_or_none(old, field), _chunks_or_none(new, field)
         if before is None or after is None:
             return None
         columns.append(pa.chunked_array([*before, *after], field.type))
     return pa.table(columns, schema=pa.schema(fields))
 
 
-def _chunks(table: pa.Table, field: pa.Field) -> list[pa.Array] | None:
+def _chunks_or_none(table: pa.Table, field: pa.Field) -> list[pa.Array] | None:
     """The column ``field`` of a table in that type, nulls where it has none; None if it does not go."""
     if field.name not in table.column_names:
         return [pa.nulls(table.num_rows, field.type)]

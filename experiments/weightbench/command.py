@@ -16,6 +16,7 @@ from weightbench.arguments import name_models, one_line, register_search_path, w
 from weightbench.cost import estimate
 from weightbench.errors import WeightbenchError
 from weightbench.launchers import queued, refuse_shared_cores, worker_loss
+from weightbench.measure import settle
 from weightbench.models import ModelError
 from weightbench.request import Request, open_members, register_schema, request_of
 from weightbench.rows import Row, Status, done, title
@@ -48,6 +49,7 @@ def main(entry: Callable[[], Any]) -> int:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of printing, and `one_line` prints
     register_schema()
     register_search_path()
+    sweep.register_sweeper()
     sys.argv[1:] = name_models(sys.argv[1:])
     interrupted = False
     try:
@@ -143,6 +145,9 @@ def _run(config: Any, job: sweep.Job | None) -> sweep.Outcome:
     if before is not None and job is not None and _anothers(before, job, force=request.force):
         row = before
     else:
+        to_run = before is None or request.force or not done(before)
+        if to_run and not request.measure.single_round and not (job is not None and job.sweep.parallel):
+            settle(request.quiet_wait_s)
         row = run_requested(request, config, cell, store, job)
     stored = before is not None and row.finished == before.finished
     if not stored:
@@ -177,6 +182,7 @@ def run_requested(
     Raises:
         StoreError: the row cannot be written.
     """
+    store.refuse_frozen()
     memory = request.limits.memory_gb
     limits = Limits(
         timeout_s=request.limits.timeout_s,

@@ -60,6 +60,10 @@ class SchemaError(StoreError):
     """A row was written under a schema this version does not know; it is refused rather than misread."""
 
 
+class FrozenError(StoreError):
+    """Frozen tables do not fit their manifest, or something would be written beside them."""
+
+
 class EmptyStoreError(StoreError):
     """No rows where results were looked for."""
 

@@ -4,6 +4,7 @@
 
     df = weightbench.results.cells()  # one line a cell, pandas
     df = weightbench.results.cells("results/reference", engine="polars")
+    df = weightbench.results.cells(["results", "results/reference"])  # own rows first; column store
     df = weightbench.results.tensors()  # one line a tensor
 
 DuckDB reads the files that :func:`weightbench.table.build_table` writes:
@@ -15,17 +16,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from weightbench.columns import build, together
 from weightbench.errors import EmptyStoreError, MissingExtraError
 from weightbench.store import Store
-from weightbench.table import read_cells, read_tables
+from weightbench.table import CELL_COLUMNS, TENSOR_COLUMNS, read_cells, read_tables
 
 if TYPE_CHECKING:
     import pandas
     import polars
 
 ROOT_VARIABLE = "WEIGHTBENCH_RESULTS"
-Root = str | os.PathLike[str] | None
+Folder = str | os.PathLike[str]
+Root = Folder | Sequence[Folder] | None
 Columns = Sequence[str] | None
+Name = Literal["cells", "tensors"]
 
 
 def default_root() -> Path:
@@ -45,13 +52,16 @@ def cells(root: Root = None, engine: str = "pandas", *, columns: Columns = None)
     """One line a cell, whatever became of it (see the column ``status``), nested keys as dotted columns.
 
     Args:
-        root: the results folder; :func:`default_root` if None.
+        root: the results folder; :func:`default_root` if None. Of a list of folders the rows of all come,
+            in that order, of equal cells (ids) only the first, with a column ``store`` that names the
+            folder; folders without rows are passed over.
         engine: ``"pandas"`` or ``"polars"``.
         columns: only these, those that no row has left out; all if None. Of a store of 100,000 rows a few
             columns open in a fraction of the time.
 
     Raises:
-        EmptyStoreError: no row there.
+        EmptyStoreError: no row there, or in none of the folders.
+        FrozenError: frozen tables (:mod:`weightbench.frozen`) are not those of their manifest.
         SchemaError: a newer version wrote a row.
         MissingExtraError: Polars is asked for and not installed.
         ValueError: an unknown engine.
@@ -70,20 +80,45 @@ def tensors(root: Root = None, engine: str = "pandas") -> object:
     return _frame(root, "tensors", engine)
 
 
-def _frame(root: Root, name: Literal["cells", "tensors"], engine: str, columns: Columns = None) -> object:
+def _frame(root: Root, name: Name, engine: str, columns: Columns = None) -> object:
     if engine not in ("pandas", "polars"):
         raise ValueError(f"unknown engine {engine!r}: pandas or polars")
     polars = _polars() if engine == "polars" else None
-    folder = default_root() if root is None else Path(root)
-    table = read_cells(folder, columns) if name == "cells" else read_tables(folder).tensors
-    if table.num_rows == 0 and not Store(folder).files():
+    if root is None or isinstance(root, str | os.PathLike):
+        folders = [default_root() if root is None else Path(root)]
+        table = _table(folders[0], name, columns)
+    else:
+        folders = [Path(folder) for folder in root]
+        table = _joined(folders, name, columns)
+    if table.num_rows == 0 and not any(Store(folder).frozen or Store(folder).files() for folder in folders):
         raise EmptyStoreError(
-            f"no results in {folder / 'cells'}: run a cell first (python run.py codec=elf model=llama), "
-            f"or name the folder that holds them (the argument root, or {ROOT_VARIABLE})"
+            f"no results in {' or '.join(str(folder / 'cells') for folder in folders)}: run a cell first "
+            "(python run.py codec=elf model=llama), or name the folder that holds them (the argument root, "
+            f"or {ROOT_VARIABLE})"
         )
     if "stamp" in table.column_names:
         table = table.drop_columns(["stamp"])
     return table.to_pandas() if polars is None else polars.from_arrow(table)
+
+
+def _table(folder: Path, name: Name, columns: Columns) -> pa.Table:
+    return read_cells(folder, columns) if name == "cells" else read_tables(folder).tensors
+
+
+def _joined(folders: Sequence[Path], name: Name, columns: Columns) -> pa.Table:
+    """The lines of all folders with their folder, of equal cells only the first."""
+    seen: set[str] = set()
+    parts = []
+    for folder in folders:
+        table = _table(folder, name, None if columns is None else ["id", *columns])
+        ids = set(read_cells(folder, ["id"])["id"].to_pylist())
+        table = table.filter(pc.is_in(table["id"], value_set=pa.array(ids - seen, pa.string())))
+        store = build([{"store": str(folder)}] * table.num_rows, {"store": "text"})
+        parts.append(table.add_column(0, store.field("store"), store["store"]))
+        seen |= ids
+    table = together(parts, ["store", *(CELL_COLUMNS if name == "cells" else TENSOR_COLUMNS)])
+    wanted = table.column_names if columns is None else dict.fromkeys(["store", *columns])
+    return table.select([name for name in wanted if name in table.column_names])
 
 
 def _polars() -> Any:

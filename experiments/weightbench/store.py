@@ -7,6 +7,7 @@
     <root>/work/…                     scratch folders of running cells
     <root>/claims/<sha256>.json       who runs which cell (weightbench.runner.claims)
     <root>/cells.parquet, tensors.parquet    tables rebuilt from the rows (weightbench.table)
+    <root>/manifest.json              only where tables are frozen and there are no rows (weightbench.frozen)
 
 A row is written to a temporary file in the same folder, flushed to the disk and renamed, so a reader sees
 the old row or the new one, whatever is killed when. A done row (see :func:`weightbench.rows.done`) is never
@@ -24,11 +25,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from weightbench.canonical import identity
-from weightbench.errors import DamagedRowError, StoreError
+from weightbench.errors import DamagedRowError, FrozenError, StoreError
 from weightbench.rows import Row, Status, done, from_json, to_json
 
 __all__ = ["Row", "Status", "Store", "done", "identity", "store_error", "write_atomically"]
 
+MANIFEST = "manifest.json"
 _ROW_NAME = re.compile(r"([0-9a-f]{64})\.json")
 _log = logging.getLogger(__name__)
 
@@ -88,6 +90,23 @@ class Store:
             raise StoreError(f"{id!r:.80} is not a cell's identity (64 hexadecimal digits)")
         return self.cells / f"{id}.json"
 
+    @property
+    def frozen(self) -> bool:
+        """Whether the folder holds frozen tables in the place of rows."""
+        return (self.root / MANIFEST).is_file()
+
+    def refuse_frozen(self) -> None:
+        """Refuse to write where tables are frozen.
+
+        Raises:
+            FrozenError: they are.
+        """
+        if self.frozen:
+            raise FrozenError(
+                f"{self.root} holds frozen tables ({MANIFEST}), which no run adds to or resumes from: name "
+                "another folder with results=… or WEIGHTBENCH_RESULTS"
+            )
+
     def get(self, id: str, damaged: Callable[[DamagedRowError], None] = log_damaged) -> Row | None:
         """The row of a cell, or None if there is none; a damaged file is reported and counts as none.
 
@@ -143,9 +162,11 @@ class Store:
         wins.
 
         Raises:
+            FrozenError: the folder holds frozen tables.
             StoreError: nothing was changed; ``errno`` is ENOSPC when the disk is full.
             NotPlainError: the row holds a value JSON cannot.
         """
+        self.refuse_frozen()
         path = self.path(row.id)
         if row.id != identity(row.cell):
             raise StoreError(f"row {row.id} does not hold the cell of that identity")

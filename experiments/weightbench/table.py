@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 from weightbench import canonical
 from weightbench.columns import Flat, append, build, flatten, without
 from weightbench.errors import DamagedRowError
+from weightbench.frozen import read_frozen
 from weightbench.rows import Row
 from weightbench.store import Store, log_damaged, store_error, write_atomically
 
@@ -52,10 +53,12 @@ def build_table(root: Path) -> Path:
     """Write ``cells.parquet`` and ``tensors.parquet`` of a store, atomically; return the path of the first.
 
     Raises:
+        FrozenError: the folder holds frozen tables.
         SchemaError: a newer version wrote a row.
         StoreError: the disk is full or refuses; the old tables stay.
     """
     store = Store(root)
+    store.refuse_frozen()
     try:
         Path(root).mkdir(parents=True, exist_ok=True)
         folder = _folder_state(store)
@@ -84,9 +87,12 @@ def read_tables(root: Path, damaged: Callable[[DamagedRowError], None] = log_dam
 
     Raises:
         SchemaError: a newer version wrote a row.
-        StoreError: a file cannot be read.
+        StoreError: a file cannot be read, or a frozen table is not that of its manifest.
     """
-    return _read(Store(root), damaged)
+    store = Store(root)
+    if store.frozen:
+        return Tables(read_frozen(root, "cells"), read_frozen(root, "tensors"))
+    return _read(store, damaged)
 
 
 def read_cells(
@@ -99,7 +105,10 @@ def read_cells(
     Args:
         columns: those of these that there are, in this order; all if None.
     """
-    store, marks = Store(root), _marks(root)
+    store = Store(root)
+    if store.frozen:
+        return read_frozen(root, "cells", columns)
+    marks = _marks(root)
     if marks is None:
         return _chosen(_read(store, damaged).cells, columns)
     wanted = None if columns is None else {*columns, "id", "stamp"}
@@ -208,12 +217,18 @@ def _flat(
     for id_ in ids:
         row = store.get(id_, damaged)
         if row is not None:
-            cells.append(_flat_cell(row) | {"stamp": stamps[id_]})
-            tensors += (flatten(tensor) | {"id": id_, "index": i} for i, tensor in enumerate(row.tensors))
+            cells.append(flat_cell(row) | {"stamp": stamps[id_]})
+            tensors += flat_tensors(row)
     return {"cells": cells, "tensors": tensors}
 
 
-def _flat_cell(row: Row) -> Flat:
+def flat_tensors(row: Row) -> list[Flat]:
+    """The lines of a row in the table of tensors."""
+    return [flatten(tensor) | {"id": row.id, "index": i} for i, tensor in enumerate(row.tensors)]
+
+
+def flat_cell(row: Row) -> Flat:
+    """The line of a row in the table of cells."""
     # What a child printed is for reading, not for a table.
     error = {key: value for key, value in (row.error or {}).items() if key != "output"}
     if "details" in error:
