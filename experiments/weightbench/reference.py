@@ -143,7 +143,9 @@ def _joined(name: str, sources: Sequence[Source], owner: Mapping[str, int]) -> p
 
 def _parquet(table: pa.Table) -> bytes:
     sink = pa.BufferOutputStream()
-    pq.write_table(table.combine_chunks(), sink, compression="zstd", compression_level=19)
+    pq.write_table(
+        table.combine_chunks(), sink, compression="zstd", compression_level=19, write_statistics=False
+    )
     return bytes(sink.getvalue().to_pybytes())
 
 
