@@ -18,7 +18,8 @@ ORDER = [
     # what everybody may use
     *("errors", "canonical", "machine", "environment", "zoo"),
     # the way of the data
-    *("models", "pairing", "granularity", "lineage", "dedup", "similarity", "systems", "workload"),
+    *("models", "pairing", "granularity", "lineage", "dedup", "similarity", "distributions"),
+    *("systems", "workload"),
     *("archive", "depot"),
     *("verify", "measure", "evaluate"),
     # rows, and what is made of them

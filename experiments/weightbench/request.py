@@ -99,13 +99,15 @@ class LimitsRequest:
 class Request:
     """One cell to run, and how to run it.
 
-    `system`, `model`, `members`, `workload`, `granularity`, `dedup`, `measure` and `evaluation` make up the
-    cell; the rest says where results go and what a run may take, and is no part of the cell's identity.
+    `system`, `model`, `members`, `workload`, `granularity`, `dedup`, `measure`, `evaluation` and
+    `distributions` make up the cell; the rest says where results go and what a run may take, and is no part
+    of the cell's identity.
 
     Attributes:
         system: what `codec=` names: a codec by itself, or a system.
         model: what `model=` names; in a set its first member.
         members: the other models of the workload.
+        distributions: whether the row also says how the weights themselves are distributed; part of the cell.
         cores_per_cell: cores that no other cell has while this one runs, which it is put on; None: it shares.
         on_error: whether a sweep goes on after a cell that fails, or leaves the rest unrun.
 
@@ -127,6 +129,7 @@ class Request:
     dry_run: bool
     on_error: Literal["continue", "stop"] = "continue"
     cores_per_cell: int | None = None
+    distributions: bool = False
 
     def __post_init__(self) -> None:
         """Check what the schema cannot."""
@@ -160,6 +163,8 @@ class Request:
             "dedup": self.keeps_once,
             "measure": self.measure.settings(),
             "eval": self.evaluation.settings(),
+            # Absent where not asked for: cells keep the identity they had before there was such a thing.
+            **({"distributions": True} if self.distributions else {}),
         }
         return plain(cell, finite=True, where="cell")  # type: ignore[return-value]
 
@@ -173,6 +178,7 @@ _PARTS: dict[str, Any] = {
     "eval": EvaluationPlan,
     "limits": LimitsRequest,
     "dedup": bool,
+    "distributions": bool,
     "results": str,
     "force": bool,
     "dry_run": bool,
@@ -209,6 +215,7 @@ def request_of(config: Mapping[str, Any]) -> Request:
         dry_run=config["dry_run"],
         on_error=config["on_error"],
         cores_per_cell=config["cores_per_cell"],
+        distributions=config["distributions"],
     )
 
 

@@ -14,6 +14,7 @@ from weightbench.archive import (
     refused_formats,
     write_archive,
 )
+from weightbench.cells.distributions import distributions_section
 from weightbench.cells.sections import (
     model_section,
     require_kept,
@@ -98,6 +99,8 @@ class SingleCell:
             "evaluation": evaluation.to_json(),
             "save_load": saved.plain() if saved else None,
         }
+        if self.request.distributions:
+            result["distributions"] = distributions_section([self.model], self.task)
         return result, tensor_records(summary.units, timings)
 
     @property
