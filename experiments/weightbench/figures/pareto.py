@@ -6,7 +6,7 @@ import numpy as np
 import pandas
 
 from weightbench.figures.charts import OURS, legend_outside, look, reference_line
-from weightbench.figures.rows import NoRowsError, Rows
+from weightbench.figures.rows import NoRowsError, Rows, numbers
 from weightbench.figures.sheet import Sheet
 from weightbench.pareto import pareto_front
 
@@ -20,52 +20,57 @@ _SPEED = "result.speed.decode.share_of_memcpy_fresh"
 _LIKELIHOOD = "result.evaluation.likelihood"
 _EXACT = "result.error.bit_exact"
 _LINEAR_NATS = 1e-4  # below, the axis of losses is linear: differences that small are noise
-_ROW_HEIGHT = 3.6  # inches for each model
+_FEWEST = 3  # systems that make a picture
+_ROW_HEIGHT = 4.2  # inches for each model
 
 
 def _speed_data(rows: Rows) -> pandas.DataFrame:
     rows = rows.timed().having(f"{_SPEED}.median").where(workload="single", cell__measure__threads=1)
-    return _tidy(rows.one_each(), _SPEED, ("median", "ci_low", "ci_high"), larger=True)
+    return _tidy(rows.one_each(), _SPEED, larger=True)
 
 
 def _loss_data(rows: Rows) -> pandas.DataFrame:
     cells = rows.where(workload="single").one_each()
-    ends = ("difference", "interval.low", "interval.high")
     # What is bit-exact needs no evaluation: its difference is zero.
     exact = cells[_EXACT].fillna(False).astype(bool)
-    for column in (f"{_LIKELIHOOD}.{end}" for end in ends):
-        cells[column] = cells[column].mask(exact, 0.0) if column in cells else np.where(exact, 0.0, np.nan)
-    evaluated = cells.loc[~exact & cells[f"{_LIKELIHOOD}.difference"].notna(), ["model", "dtype"]]
-    if evaluated.empty:
+    # A loss is what the log-likelihood went down by, so its interval is the other way round.
+    for end, of in (("median", "difference"), ("ci_low", "interval.high"), ("ci_high", "interval.low")):
+        cells[f"loss.{end}"] = (-numbers(cells, f"{_LIKELIHOOD}.{of}")).mask(exact, 0.0)
+    lossy = cells.loc[~exact & cells["loss.median"].notna(), ["model", "dtype"]]
+    if lossy.empty:
         raise NoRowsError("no lossy codec was evaluated (eval=lm_eval_quick or perplexity)")
     # Exact rows of models that no lossy row is about would stand alone at zero.
-    cells = cells.merge(evaluated.drop_duplicates(), on=["model", "dtype"])
-    return _tidy(cells, _LIKELIHOOD, ends, larger=False)
+    return _tidy(cells.merge(lossy.drop_duplicates(), on=["model", "dtype"]), "loss", larger=False)
 
 
-def _tidy(
-    cells: pandas.DataFrame, column: str, ends: tuple[str, str, str], *, larger: bool
-) -> pandas.DataFrame:
+def _tidy(cells: pandas.DataFrame, column: str, *, larger: bool) -> pandas.DataFrame:
     """Return one line a row: its ratio, its speed or loss with the interval, whether it is on the front."""
-    value, low, high = (cells[f"{column}.{end}"].astype(float) for end in ends)
     columns = {
         "model": cells["model"],
         "dtype": cells["dtype"],
         "granularity": cells["granularity"],
         "series": cells["label"],
         "source": OURS,
-        "ratio": cells["ratio"].astype(float),
-        "value": value,
-        "low": low,
-        "high": high,
+        "ratio": cells["ratio"],
+        "value": numbers(cells, f"{column}.median"),
+        "low": numbers(cells, f"{column}.ci_low"),
+        "high": numbers(cells, f"{column}.ci_high"),
         "cell": cells["id"],
     }
     data = pandas.DataFrame(columns).dropna(subset=["ratio", "value"])
-    data["on_front"] = False
-    for _, part in data.groupby(["model", "dtype"]):
-        front = pareto_front(part[["ratio", "value"]].to_numpy(np.float64), [True, larger])
-        data.loc[part.index, "on_front"] = front
-    return data.reset_index(drop=True)
+    cases = [_one_granularity(case) for _, case in data.groupby(["model", "dtype"], sort=False)]
+    cases = [case for case in cases if len(case) >= _FEWEST]
+    if not cases:
+        raise NoRowsError(f"of no model {_FEWEST} systems were measured at one granularity")
+    for case in cases:
+        case["on_front"] = pareto_front(case[["ratio", "value"]].to_numpy(np.float64), [True, larger])
+    return pandas.concat(cases, ignore_index=True)
+
+
+def _one_granularity(case: pandas.DataFrame) -> pandas.DataFrame:
+    """Return the rows of the granularity that most systems were measured at: others are other workloads."""
+    most = case["granularity"].value_counts().index[0]
+    return case.loc[case["granularity"] == most].copy()
 
 
 def _draw_speed(data: pandas.DataFrame) -> Figure:
@@ -89,7 +94,7 @@ def _draw(data: pandas.DataFrame, label: str) -> Figure:
     figure, grid = pyplot.subplots(len(cases), 1, figsize=(8, _ROW_HEIGHT * len(cases)), squeeze=False)
     order = list(dict.fromkeys(data["series"]))
     for axes, ((model, dtype), part) in zip(grid[:, 0], cases, strict=True):
-        axes.set_title(f"{model}, {dtype}")
+        axes.set_title(f"{model}, {dtype}, granularity {part['granularity'].iloc[0]}")
         _scatter(axes, part, order)
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
@@ -113,6 +118,9 @@ def _scatter(axes: Axes, part: pandas.DataFrame, order: list[str]) -> None:
                       capsize=2, elinewidth=0.8, label=name, zorder=3)  # fmt: skip
     front = part[part["on_front"]].sort_values("value")
     axes.plot(front["value"], front["ratio"], color="black", linewidth=0.8, linestyle=":", zorder=2)
+    for _, point in front.iterrows():
+        axes.annotate(point["series"], (point["value"], point["ratio"]), xytext=(5, 5), fontsize=7,
+                      textcoords="offset points")  # fmt: skip
 
 
 _EXPERIMENTS = ("systems",)
