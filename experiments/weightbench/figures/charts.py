@@ -185,8 +185,8 @@ def reference_line(axes: Axes, value: float, text: str, *, vertical: bool = Fals
                       textcoords="offset points", va="top", rotation=90)  # fmt: skip
     else:
         axes.axhline(value, color="black", linewidth=0.8, linestyle="--", zorder=1)
-        axes.annotate(text, (1, value), xycoords=("axes fraction", "data"), xytext=(-2, 2), fontsize=7,
-                      textcoords="offset points", ha="right")  # fmt: skip
+        axes.annotate(text, (0, value), xycoords=("axes fraction", "data"), xytext=(2, 2), fontsize=7,
+                      textcoords="offset points")  # fmt: skip
 
 
 def legend_outside(axes: Axes, handles: Sequence[Patch | Line2D] | None = None) -> None:
