@@ -47,6 +47,14 @@ def is_parallel(config: DictConfig) -> bool:
     return str(config.hydra.launcher._target_) != _BASIC
 
 
+def runs_here(config: DictConfig) -> bool:
+    """Whether cells run on this machine, rather than on whichever a cluster chooses."""
+    words = str(config.hydra.launcher._target_).split(".")
+    if words[-1] == "RayLauncher":
+        return OmegaConf.select(config, "hydra.launcher.ray.init.address") in (None, "local")
+    return words[-1] != "SlurmLauncher"
+
+
 def starts_all_at_once(config: DictConfig) -> bool:
     """Whether the launcher starts every job of a sweep at once on this machine, however many there are."""
     return str(config.hydra.launcher._target_) == _LOCAL

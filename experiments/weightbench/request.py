@@ -110,6 +110,7 @@ class Request:
         distributions: whether the row also says how the weights themselves are distributed; part of the cell.
         cores_per_cell: cores that no other cell has while this one runs, which it is put on; None: it shares.
         on_error: whether a sweep goes on after a cell that fails, or leaves the rest unrun.
+        quiet_wait_s: seconds to wait before timings for a machine that nobody else uses.
 
     Raises:
         BadRequestError: `on_error` is neither; the cores do not fit `measure`.
@@ -129,12 +130,15 @@ class Request:
     dry_run: bool
     on_error: Literal["continue", "stop"] = "continue"
     cores_per_cell: int | None = None
+    quiet_wait_s: float = 0.0
     distributions: bool = False
 
     def __post_init__(self) -> None:
         """Check what the schema cannot."""
         if self.on_error not in ON_ERROR:
             raise BadRequestError(str(UnknownNameError("on_error", self.on_error, ON_ERROR)))
+        if not self.quiet_wait_s >= 0:
+            raise BadRequestError(f"quiet_wait_s must not be negative, not {self.quiet_wait_s:g}")
         if self.cores_per_cell is None:
             return
         if self.cores_per_cell < max(1, self.measure.threads):
@@ -184,6 +188,7 @@ _PARTS: dict[str, Any] = {
     "dry_run": bool,
     "on_error": str,
     "cores_per_cell": int | None,
+    "quiet_wait_s": float,
 }
 """The top level of conf/config.yaml, and what each part must be."""
 
@@ -215,6 +220,7 @@ def request_of(config: Mapping[str, Any]) -> Request:
         dry_run=config["dry_run"],
         on_error=config["on_error"],
         cores_per_cell=config["cores_per_cell"],
+        quiet_wait_s=config["quiet_wait_s"],
         distributions=config["distributions"],
     )
 

@@ -209,6 +209,7 @@ class PairCell:
             coder_of=coder_of,
             references=prepare,
             progress=lambda _, done, total, unit: self.task.progress(said, done, total, unit),
+            yardstick=not self.request.measure.single_round,
         )
         require_kept(measurement)
         return measurement

@@ -170,6 +170,7 @@ class SetCell:
             coder_of=coders.__getitem__,
             references=reference,
             progress=lambda _, done, total, unit: self.task.progress("measuring", done, total, unit),
+            yardstick=not self.request.measure.single_round,
         )
 
     def _restore(self, depot: Depot) -> float:

@@ -128,7 +128,10 @@ class SingleCell:
         def show(_: str, done: float, total: float, unit: str) -> None:
             self.task.progress("measuring", done, total, unit)
 
-        return measure_units(self.coder, coded, self.request.measure, sink=sink, progress=show)
+        plan = self.request.measure
+        return measure_units(
+            self.coder, coded, plan, sink=sink, progress=show, yardstick=not plan.single_round
+        )
 
     def _measure_into_archive(self) -> tuple[ArchiveSummary, Measurement]:
         """Measure, and write the very blobs that were measured: a single round need not encode twice."""

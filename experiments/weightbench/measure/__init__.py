@@ -5,17 +5,21 @@ from weightbench.measure.loading import Load, OnRead, measure_loads, plain_load,
 from weightbench.measure.loop import Sink, Unit, measure_units
 from weightbench.measure.noise import machine_noise
 from weightbench.measure.plan import MeasurePlan
+from weightbench.measure.quiet import settle
 from weightbench.measure.result import Loading, LoadTimes, Measurement, SaveLoad, Speed, UnitTiming
 from weightbench.measure.storage import measure_save_load
 from weightbench.measure.summary import Summary, summarize
 from weightbench.measure.throttle import Throttle
+from weightbench.measure.yardstick import DRIFT, Mark, Yardstick, take_mark
 
 __all__ = [
+    "DRIFT",
     "SYSTEM_CLOCK",
     "Clock",
     "Load",
     "LoadTimes",
     "Loading",
+    "Mark",
     "MeasurePlan",
     "Measurement",
     "OnRead",
@@ -26,11 +30,14 @@ __all__ = [
     "Throttle",
     "Unit",
     "UnitTiming",
+    "Yardstick",
     "machine_noise",
     "measure_loads",
     "measure_save_load",
     "measure_units",
     "plain_load",
+    "settle",
     "summarize",
+    "take_mark",
     "write_plain",
 ]

@@ -16,6 +16,7 @@ from weightbench.measure.plan import MeasurePlan
 from weightbench.measure.result import Measurement
 from weightbench.measure.sample import Sampler
 from weightbench.measure.tally import Tally
+from weightbench.measure.yardstick import Yardstick, take_mark
 from weightbench.systems import Coder
 from weightbench.verify import Verifier
 from weightcodecs import Blob, format_of
@@ -49,6 +50,7 @@ def measure_units(
     sink: Sink | None = None,
     progress: Progress | None = None,
     clock: Clock = SYSTEM_CLOCK,
+    yardstick: bool = False,
 ) -> Measurement:
     """Measure size, speed and error of `coder` on `units`; docs/measuring.md says how and why.
 
@@ -62,6 +64,8 @@ def measure_units(
             write an archive without encoding again). The blob must be used or copied before returning.
         progress: told (message, done, total, unit) after every unit.
         clock: where time comes from.
+        yardstick: also time fixed work before and after, half a second together, to see whether the machine
+            changed meanwhile.
 
     Returns:
         the measurement. A broken promise does not raise: `result.verdict.violated` says so, and no further
@@ -76,7 +80,13 @@ def measure_units(
     if len(set(keys)) != len(keys):
         raise ValueError(f"measure: units must have distinct keys; {_repeated(keys)!r} comes twice")
     with pinned(plan.pin_cores):
-        return _Loop(coder, todo, plan, coder_of, references, sink, progress, clock).run()
+        before = take_mark(clock) if yardstick else None
+        measured = _Loop(coder, todo, plan, coder_of, references, sink, progress, clock).run()
+        if before is None:
+            return measured
+        around = Yardstick.between(before, take_mark(clock))
+        flags = (*measured.flags, *around.flags())
+        return dataclasses.replace(measured, yardstick=around, flags=flags)
 
 
 class _Loop:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from weightbench.measure.summary import Summary
+from weightbench.measure.yardstick import Yardstick
 from weightbench.verify import Verdict
 
 __all__ = ["LoadTimes", "Loading", "Measurement", "SaveLoad", "Speed", "UnitTiming"]
@@ -82,6 +83,7 @@ class Measurement:
         flags: sentences about what makes the numbers less trustworthy.
         spent: wall seconds by activity: codec (timed), memcpy (timed), read (bringing units into memory and
             copying them), warmup, verify, other.
+        yardstick: fixed work timed before and after; None if that was not asked for.
     """
 
     plan: dict[str, Any]
@@ -99,6 +101,7 @@ class Measurement:
     verdict: Verdict
     flags: tuple[str, ...]
     spent: dict[str, float]
+    yardstick: Yardstick | None = None
 
     def plain(self) -> dict[str, Any]:
         """Nested dicts and lists of JSON's own types, without NaN or infinity."""

@@ -7,6 +7,7 @@ reads them.
 
 from weightbench.sweep.callback import Refusal, SweepCallback
 from weightbench.sweep.follow import aside, stop_following
+from weightbench.sweep.order import register_sweeper
 from weightbench.sweep.outcomes import Job, Outcome, outcomes
 from weightbench.sweep.retry import command_line, retry_script
 from weightbench.sweep.summary import print_summary
@@ -24,6 +25,7 @@ __all__ = [
     "forget",
     "outcomes",
     "print_summary",
+    "register_sweeper",
     "retry_script",
     "stop_following",
 ]

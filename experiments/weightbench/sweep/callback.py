@@ -10,9 +10,17 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from weightbench.errors import WeightbenchError
-from weightbench.launchers import is_parallel, refuse_shared_cores, require_plugin, starts_all_at_once
+from weightbench.launchers import (
+    is_parallel,
+    refuse_shared_cores,
+    require_plugin,
+    runs_here,
+    starts_all_at_once,
+)
+from weightbench.measure import settle
 from weightbench.request import measure_plan
 from weightbench.sweep.follow import start_following
+from weightbench.sweep.order import shuffle_seed, takes_timings
 from weightbench.sweep.watch import Sweep, jobs, note, swept
 
 __all__ = ["Refusal", "SweepCallback"]
@@ -42,6 +50,7 @@ class SweepCallback(Callback):
                 refuse_shared_cores(measure_plan(plan), config.cores_per_cell)
         except WeightbenchError as error:
             raise Refusal(str(error)) from error
+        seed = shuffle_seed(config)
         self._sweep = Sweep(
             str(Path(config.hydra.sweep.dir).absolute()),
             jobs(config),
@@ -50,8 +59,17 @@ class SweepCallback(Callback):
             parallel=parallel,
             all_at_once=starts_all_at_once(config),
             cwd=str(Path.cwd()),
+            seed=seed,
         )
         note(self._sweep)
+        if seed is not None:
+            print(
+                f"timings: cells run in random order (hydra.sweeper.seed={seed}; null: as written)",
+                flush=True,
+            )
+        # Cells that run one after the other each look for themselves, see `command.run`.
+        if parallel and runs_here(config) and takes_timings(config) and not config.dry_run:
+            settle(config.quiet_wait_s)
         if parallel:
             start_following(self._sweep)
 

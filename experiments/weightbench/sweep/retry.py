@@ -19,17 +19,17 @@ def command_line(overrides: Sequence[str]) -> str:
     The interpreter and the script are named as they were for this process; paths and hub ids that stood
     after ``model=`` are put back in the place of the options that were made for them.
     """
-    words = [as_typed(word) for word in overrides if not word.startswith(("hydra.", "hydra/"))]
+    kept = [word for word in overrides if not word.startswith(("hydra.", "hydra/"))]
+    words = [as_typed(word) for word in dict.fromkeys(kept)]
     return shlex.join([sys.orig_argv[0], sys.argv[0], *words])
 
 
-def retry_script(folder: Path, commands: Sequence[str]) -> Path:
+def retry_script(path: Path, commands: Sequence[str]) -> Path:
     """Write a shell script that runs all the commands, and ends with the worst of their exit codes.
 
     Raises:
         OSError: it cannot be written.
     """
-    path = folder / "retry.sh"
     lines = [f"{command} || {{ code=$?; [ $code -gt $worst ] && worst=$code; }}" for command in commands]
     text = "\n".join(["worst=0", f"cd {shlex.quote(str(Path.cwd()))} || exit 2", *lines, "exit $worst", ""])
     write_atomically(path, text.encode())

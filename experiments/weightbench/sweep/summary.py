@@ -11,6 +11,8 @@ from pathlib import Path
 from weightbench import console
 from weightbench.rows import Row
 from weightbench.store import Store
+from weightbench.sweep.drift import drifted
+from weightbench.sweep.order import order
 from weightbench.sweep.outcomes import Outcome, outcomes
 from weightbench.sweep.retry import command_line, retry_script
 from weightbench.sweep.watch import Sweep
@@ -27,8 +29,9 @@ def print_summary(sweep: Sweep) -> int:
     Raises:
         StoreError: a row cannot be read.
     """
-    found = outcomes(sweep)
-    rows = [row for outcome in found if (row := _row(outcome)) is not None]
+    found = _as_written(sweep, outcomes(sweep))
+    maybe = [_row(outcome) for outcome in found]
+    rows = [row for row in maybe if row is not None]
     if len(rows) > 1:
         console.print_sweep(rows)
     dry = [outcome for outcome in found if not outcome.id and not outcome.code]
@@ -37,8 +40,17 @@ def print_summary(sweep: Sweep) -> int:
     failed = [outcome for outcome in found if outcome.code]
     if failed:
         _print_failures(sweep, failed, len(found))
+    _print_drifted(sweep, [each for each in zip(found, drifted(maybe), strict=True) if each[1]], len(found))
     _print_unrun(sweep, len(found), stopped=bool(failed) and sweep.stop)
     return max((outcome.code for outcome in found), default=0)
+
+
+def _as_written(sweep: Sweep, found: Sequence[Outcome]) -> list[Outcome]:
+    """Outcomes in the order of the command line's product, in whatever order their cells ran."""
+    if sweep.seed is None or sweep.jobs is None:
+        return list(found)
+    places = order(sweep.jobs, sweep.seed)
+    return sorted(found, key=lambda outcome: places[outcome.number])
 
 
 def _row(outcome: Outcome) -> Row | None:
@@ -66,8 +78,25 @@ def _print_failures(sweep: Sweep, failed: Sequence[Outcome], jobs: int) -> None:
     for outcome, command in zip(failed, commands, strict=True):
         title = f"{outcome.title}: " if outcome.title else ""
         print(f"  {outcome.status:<12} {title}{outcome.reason}\n    {command}")
-    if len(failed) > 1:
-        script = retry_script(Path(sweep.folder), commands)
+    _print_script(sweep, "retry.sh", commands)
+
+
+def _print_drifted(sweep: Sweep, moved: Sequence[tuple[Outcome, str]], jobs: int) -> None:
+    if not moved:
+        return
+    print(
+        f"\nThe machine changed: for {len(moved)} of {jobs} cells the yardstick (fixed work, timed before "
+        "and after each) was off; their speeds do not compare to the others'. Each again:"
+    )
+    commands = [command_line([*outcome.overrides, "force=true"]) for outcome, _ in moved]
+    for (outcome, why), command in zip(moved, commands, strict=True):
+        print(f"  {outcome.title}: {why}\n    {command}")
+    _print_script(sweep, "retime.sh", commands)
+
+
+def _print_script(sweep: Sweep, name: str, commands: Sequence[str]) -> None:
+    if len(commands) > 1:
+        script = retry_script(Path(sweep.folder) / name, commands)
         short = os.path.relpath(script)
         print(f"All of them: {shlex.join(['sh', str(script) if short.startswith('..') else short])}")
 

@@ -12,10 +12,12 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
-__all__ = ["Sweep", "current", "forget", "jobs", "note", "swept"]
+__all__ = ["SHUFFLED", "Sweep", "current", "forget", "jobs", "note", "swept"]
 
 _VARIABLE = "WEIGHTBENCH_SWEEP"  # processes that launchers start inherit it
 _BASIC = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
+SHUFFLED = "hydra_plugins.weightbench.ShuffledSweeper"
+"""Hydra's basic sweeper, in random order; see `weightbench.sweep.order`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,7 @@ class Sweep:
         parallel: whether its jobs run beside each other, in other processes.
         all_at_once: whether they all start at once on one machine, however many there are.
         cwd: the folder it was started in, which relative paths are seen from.
+        seed: of the random order in which its jobs run; None if they run as they are written.
     """
 
     folder: str
@@ -39,6 +42,7 @@ class Sweep:
     parallel: bool = False
     all_at_once: bool = False
     cwd: str = ""
+    seed: int | None = None
 
     @property
     def outcomes(self) -> Path:
@@ -63,10 +67,10 @@ def forget() -> None:
 
 
 def jobs(config: DictConfig) -> int | None:
-    """The number of jobs as Hydra's basic sweeper will find it; None for other sweepers."""
+    """The number of jobs as Hydra's basic sweeper, shuffled or not, will find it; None for others."""
     sweeper = OmegaConf.to_container(config.hydra.sweeper, resolve=True)
     assert isinstance(sweeper, dict)
-    if sweeper.get("_target_") != _BASIC:
+    if sweeper.get("_target_") not in (_BASIC, SHUFFLED):
         return None
     return _product(_overrides(config))
 
