@@ -2,7 +2,8 @@
 
 ``model=/path/to/folder`` and ``model=org/name`` are no options of a Hydra group. Each such value is given an
 option of its own under a safe name before Hydra looks, so that it also works inside a sweep's list. Hydra's
-own errors are turned into one line with the nearest valid names.
+own errors are turned into one line with the nearest valid names. A resolver serves experiments on the
+checkpoints of a run: ``${before:folder,name}`` is the folder that stands before another one.
 """
 
 from __future__ import annotations
@@ -92,16 +93,44 @@ def _node(text: str) -> dict[str, Any] | None:
 def with_members(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return a composed configuration with the words in `workload.members` replaced by what they stand for.
 
+    Local weights without a name get one that tells them apart within the workload, and says no more of the
+    machine than that: the last part of their path, or as many as it takes.
+
     Args:
         config: plain values, inside of a Hydra job: names of conf/model are looked up where Hydra does.
     """
     workload = dict(config["workload"])
+    members = []
     if "members" in workload:
         named = workload["members"]
         if not isinstance(named, list):
             raise BadRequestError("workload.members is a list: workload.members=[one,another]")
-        workload["members"] = [_member(each) for each in named]
-    return {**config, "workload": workload}
+        members = [_member(each) for each in named]
+    model, *members = _called([config["model"], *members])
+    if "members" in workload:
+        workload["members"] = members
+    return {**config, "model": model, "workload": workload}
+
+
+def _called(nodes: Sequence[Any]) -> list[Any]:
+    """Return what conf/model says of models, local ones with names."""
+    parts = {
+        place: Path(str(node["path"])).expanduser().resolve().parts
+        for place, node in enumerate(nodes)
+        if isinstance(node, Mapping)
+        and node.get("kind") == "local"
+        and node.get("path")
+        and not node.get("name")
+    }
+    names = [str(node.get("name")) if isinstance(node, Mapping) else "" for node in nodes]
+    more, counts = list(parts), dict.fromkeys(parts, 0)
+    while more:
+        for place in more:
+            counts[place] += 1
+            names[place] = "/".join(parts[place][-counts[place] :])
+        alike = [place for place in parts if names.count(names[place]) > 1]
+        more = [place for place in alike if counts[place] < len(parts[place])]
+    return [{**node, "name": names[place]} if place in parts else node for place, node in enumerate(nodes)]
 
 
 def _member(named: Any) -> Any:
@@ -115,6 +144,18 @@ def _member(named: Any) -> Any:
     except HydraException as error:
         raise BadRequestError(f"workload.members: {one_line(error)}") from error
     return OmegaConf.to_container(composed.model, resolve=True)
+
+
+def _before(folder: str, name: str) -> str:
+    """Return the folder that sorts just before another one of the same parent; both as seen from `folder`."""
+    place = Path(folder) / name
+    names = sorted(path.name for path in place.parent.glob("*") if path.is_dir())
+    if place.name not in names[1:]:
+        raise ValueError(f"there is no {place}, or no folder before it; make the checkpoints first")
+    return (Path(name).parent / names[names.index(place.name) - 1]).as_posix()
+
+
+OmegaConf.register_new_resolver("before", _before, replace=True)
 
 
 class _CodecConfigurations(SearchPathPlugin):
