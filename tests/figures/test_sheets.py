@@ -50,8 +50,7 @@ def test_every_sheet_is_drawn_from_the_reference_rows(
 
 @pytest.mark.parametrize(("paper", "sheet"), ALL, ids=IDS)
 def test_axes_say_what_they_show(paper: str, sheet: Sheet, rows: Rows) -> None:
-    with style.styled():
-        figure = sheet.figure(rows)
+    figure = sheet.figure(rows)
     shown = [axes for axes in figure.axes if axes.axison and axes.has_data()]
     assert shown or figure.findobj(lambda part: type(part).__name__ == "Table"), "nothing was drawn"
     labels = [label for axes in figure.axes for label in (axes.get_xlabel(), axes.get_ylabel())]

@@ -108,7 +108,7 @@ def _draw(data: pandas.DataFrame, label: str, steps: str) -> Figure:
 
 
 def _scatter(axes: Axes, part: pandas.DataFrame, order: list[str], steps: str) -> None:
-    """Draw the points, and what can be had: the front as stairs, for between its points nothing was measured."""
+    """Draw the points, and the front as stairs: between its points nothing was measured."""
     for name, points in part.groupby("series", sort=False):
         drawn = look(str(name), order)
         spread = np.nan_to_num(

@@ -49,12 +49,13 @@ class Sheet:
     draw: Callable[[pandas.DataFrame], Figure]
 
     def figure(self, rows: Rows) -> Figure:
-        """Return the figure of these rows; to be called, and saved, within ``style.styled``.
+        """Return the figure of these rows, in the project's style.
 
         Raises:
             NoRowsError: no row has what it needs.
         """
-        return self._drawn(self.data(rows))
+        with style.styled():
+            return self._drawn(self.data(rows))
 
     def _drawn(self, data: pandas.DataFrame) -> Figure:
         figure = self.draw(data)
