@@ -6,10 +6,10 @@ The sign of a float32, float64 or bfloat16 moves below the exponent, bytes of eq
 together, and every plane of every chunk is entropy-coded or kept as it is, whichever is smaller.
 
 `variant="paper"` is the published method (see zipnn_paper): chunks of 256 KiB, Huffman, the 0.95 keep rule,
-and with entropy="auto" the choice of truncation, Huffman or zstd by zeros and runs. Its float formats are the
-authors': fp32, bf16, fp16, fp8. `variant="fast"` (ours, see plane_stream) never holds a whole plane, knows
-runs and ANS, and takes float64 too, and integers, whose bytes are grouped and not turned. 8-bit floats stay
-whole bytes in both variants: with N(0, 1) cast to float8_e4m3fn they take 0.812 of raw (Huffman; 0.807 with
+and with entropy="auto" the choice of truncation, Huffman or zstd by zeros and runs; entropy="zstd" is the
+other side of the paper's ablation. Its float formats are the authors': fp32, bf16, fp16, fp8.
+`variant="fast"` (ours, see plane_stream) never holds a whole plane, knows runs and ANS, and takes float64
+too, and integers, whose bytes are grouped and not turned. 8-bit floats stay whole bytes in both variants: with N(0, 1) cast to float8_e4m3fn they take 0.812 of raw (Huffman; 0.807 with
 ANS), exponents coded apart and the other bits kept raw 0.822 (0.816), and with float8_e5m2 0.694 (0.688)
 against 0.699 (0.694), for the mantissa within a binade is not uniform.
 
@@ -38,7 +38,8 @@ __all__ = ["Zipnn", "ZipnnDelta"]
 _FAST, _PAPER = 0, 1
 
 Variant = Literal["fast", "paper"]
-Entropy = Literal["auto", "huffman", "ans", "smallest"]
+Entropy = Literal["auto", "huffman", "ans", "smallest", "zstd"]
+_PAPERS = ("auto", "huffman", "zstd")
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,11 @@ class _Zipnn(Codec):
 
     def validate(self) -> None:
         """Check that the options go together."""
-        if self.variant == "paper" and self.entropy not in ("auto", "huffman"):
-            raise ConfigError(f"{self.name}: variant=paper goes with entropy=auto or entropy=huffman")
+        if self.entropy not in (_PAPERS if self.variant == "paper" else METHODS):
+            raise ConfigError(
+                f"{self.name}: variant=paper goes with entropy=auto, huffman or zstd, "
+                "variant=fast with auto, huffman, ans or smallest"
+            )
         if not 0 <= self.skip_chunks <= 1000:
             raise ConfigError(f"{self.name}: skip_chunks must be from 0 to 1000")
         if self.skip_chunks and self.variant != "paper":
@@ -65,7 +69,7 @@ class _Zipnn(Codec):
     def _encode(self, values: Array, format: FloatFormat, reference: Array | None, threads: int) -> Encoded:
         if self.variant == "paper":
             payload = encode_paper(
-                values, reference, format, auto=self.entropy == "auto", skip=self.skip_chunks, threads=threads
+                values, reference, format, entropy=self.entropy, skip=self.skip_chunks, threads=threads
             )
             return Encoded(payload, bytes((_PAPER,)))
         payload = encode_planes(values, reference, format, METHODS[self.entropy], threads)
@@ -90,7 +94,7 @@ class Zipnn(_Zipnn, ArrayCodec):
         variant: "fast" (ours) or "paper" (the authors' method).
         entropy: what a chunk may be coded with. "auto": runs, Huffman, or ANS where it saves 1/16 more
             (variant paper: truncation, Huffman or zstd by the authors' rule); "huffman"; "ans"; "smallest":
-            whatever is smallest.
+            whatever is smallest; "zstd", variant paper only: every group with zstd-3, as in the ablation.
         skip_chunks: variant paper only: chunks of a plane left raw after an incompressible one, without a
             try. The paper skips "a few", the package none.
     """

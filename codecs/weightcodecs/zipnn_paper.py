@@ -5,6 +5,7 @@ groups are the byte planes of the turned words. A group is coded with Huffman an
 its size. With the automatic rule it is first looked at: all zeros are truncated (no bytes at all); more than
 90 % zeros, or a run of zeros longer than 3 % of it, go to zstd (level 3, the package's); the rest to Huffman.
 The Huffman coder is the one of this package, with the same limit of 11 bits a code as the authors'.
+Without the rule every group goes to Huffman, or every one to zstd: the two sides of the paper's ablation.
 
 The paper also skips chunks of a group after one that did not compress ("a few"; the package tries always):
 `skip` is how many.
@@ -53,9 +54,18 @@ def _chunk_elements(format: FloatFormat) -> int:
 
 
 def encode_paper(
-    values: Array, base: Array | None, format: FloatFormat, *, auto: bool, skip: int, threads: int
+    values: Array, base: Array | None, format: FloatFormat, *, entropy: str, skip: int, threads: int
 ) -> BlobBuffer:
-    """Code flat values, or their XOR with `base`, by the authors' rules; see the module's docstring."""
+    """Code flat values, or their XOR with `base`, by the authors' rules; see the module's docstring.
+
+    Args:
+        values: flat.
+        base: of the same length and dtype, or None.
+        format: theirs.
+        entropy: "auto" for the rule, or what codes every group: "huffman" or "zstd".
+        skip: chunks of a group left raw after one that did not compress.
+        threads: at most so many groups at once.
+    """
     source = words(values)
     other = source[:0] if base is None else words(base)
     count, width, chunk = source.size, source.itemsize, _chunk_elements(format)
@@ -70,7 +80,7 @@ def encode_paper(
         for index in range(chunks):
             start = plane * count + index * chunk
             size = min(chunk, count - index * chunk)
-            coded = _encode_group(planes, start, size, out, at, auto, wait == 0)
+            coded = _encode_group(planes, start, size, out, at, entropy if wait == 0 else None)
             kept_raw = coded == size + 1 and out[at] == RAW
             wait = (wait - 1 if wait else skip) if kept_raw else 0
             sizes[plane, index] = coded
@@ -86,23 +96,21 @@ def encode_paper(
 
 
 def _encode_group(
-    planes: NDArray[np.uint8], start: int, size: int, out: NDArray[np.uint8], at: int, auto: bool, tried: bool
+    planes: NDArray[np.uint8], start: int, size: int, out: NDArray[np.uint8], at: int, entropy: str | None
 ) -> int:
     """Code one group of one chunk to out[at:], which has room for size + 1 bytes; return its length."""
-    if tried and auto:
+    if entropy == "auto":
         zeros, run = _zeros(planes[start : start + size])
         if zeros == size:
             return 0
-        if zeros > _ZERO_SHARE * size or run > _ZERO_RUN * size:
-            frame = zstandard.ZstdCompressor(level=_ZSTD_LEVEL).compress(
-                byte_view(planes[start : start + size])
-            )
-            if len(frame) < KEEP_BELOW * size:
-                out[at] = _ZSTD
-                out[at + 1 : at + 1 + len(frame)] = np.frombuffer(frame, np.uint8)
-                return 1 + len(frame)
-            tried = False
-    if tried:
+        entropy = "zstd" if zeros > _ZERO_SHARE * size or run > _ZERO_RUN * size else "huffman"
+    if entropy == "zstd":
+        frame = zstandard.ZstdCompressor(level=_ZSTD_LEVEL).compress(byte_view(planes[start : start + size]))
+        if len(frame) < KEEP_BELOW * size:
+            out[at] = _ZSTD
+            out[at + 1 : at + 1 + len(frame)] = np.frombuffer(frame, np.uint8)
+            return 1 + len(frame)
+    if entropy == "huffman":
         coded = int(encode_chunk(planes, start, size, out, at, ALLOW_HUFFMAN))
         if coded < KEEP_BELOW * size:
             return coded

@@ -30,7 +30,12 @@ CONFIGURATIONS: dict[str, list[dict[str, Any]]] = {
         {"error_bound_absolute": 0.3},  # bit planes alone
         {"error_bound_absolute": 1e-6, "entropy": "none"},  # 20 bits; refused for float16
     ],
-    "zipnn": [{}, {"entropy": "smallest"}, {"variant": "paper", "skip_chunks": 2}],
+    "zipnn": [
+        {},
+        {"entropy": "smallest"},
+        {"variant": "paper", "skip_chunks": 2},
+        {"variant": "paper", "entropy": "zstd"},
+    ],
     "zipnn_delta": [{}, {"entropy": "ans"}, {"variant": "paper"}],
     "zipnn_lossy": [
         {},

@@ -126,6 +126,18 @@ def test_paper_sends_zero_runs_to_zstd() -> None:
     assert fast < by_rule < huffman_only
 
 
+def test_paper_with_zstd_alone() -> None:
+    """The ablation's other side: larger than Huffman for exponents, and no method of variant fast."""
+    values = weights(FORMATS["bfloat16"], 1 << 17)
+    codec = get_codec("zipnn", variant="paper", entropy="zstd")
+    blob = codec.encode(values)
+    assert (codec.decode(blob).view(np.uint16) == values.view(np.uint16)).all()
+    huffman = get_codec("zipnn", variant="paper", entropy="huffman").encode(values)
+    assert len(huffman) < len(blob) < 0.75 * values.nbytes
+    with pytest.raises(ConfigError, match="variant=paper"):
+        get_codec("zipnn", entropy="zstd")
+
+
 def test_smallest_is_smallest() -> None:
     values = weights(FORMATS["bfloat16"], 1 << 18)
     sizes = {
