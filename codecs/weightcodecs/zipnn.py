@@ -9,8 +9,9 @@ together, and every plane of every chunk is entropy-coded or kept as it is, whic
 and with entropy="auto" the choice of truncation, Huffman or zstd by zeros and runs; entropy="zstd" is the
 other side of the paper's ablation. Its float formats are the authors': fp32, bf16, fp16, fp8.
 `variant="fast"` (ours, see plane_stream) never holds a whole plane, knows runs and ANS, and takes float64
-too, and integers, whose bytes are grouped and not turned. 8-bit floats stay whole bytes in both variants: with N(0, 1) cast to float8_e4m3fn they take 0.812 of raw (Huffman; 0.807 with
-ANS), exponents coded apart and the other bits kept raw 0.822 (0.816), and with float8_e5m2 0.694 (0.688)
+too, and integers, whose bytes are grouped and not turned. 8-bit floats stay whole bytes in both variants:
+with N(0, 1) cast to float8_e4m3fn they take 0.812 of raw (Huffman; 0.807 with ANS), exponents coded apart
+and the other bits kept raw 0.822 (0.816), and with float8_e5m2 0.694 (0.688)
 against 0.699 (0.694), for the mantissa within a binade is not uniform.
 
 What differs from the zipnn package: the input is never rewritten, lengths that are no multiple of four words
