@@ -30,6 +30,7 @@ __all__ = [
     "legend_outside",
     "lines",
     "look",
+    "named_bars",
     "reference_line",
 ]
 
@@ -125,6 +126,35 @@ def bars(
     if (data["source"] == PAPER).any():
         handles.append(Line2D([], [], label="paper's value", **_DIAMOND))
     legend_outside(axes, handles)
+
+
+def named_bars(
+    axes: Axes, data: pandas.DataFrame, *, order: Sequence[str] | None = None, text: str = "{:.2f}"
+) -> None:
+    """Draw one horizontal bar a ``series``, named at its place; the papers' values as diamonds beside it.
+
+    Args:
+        axes: to draw on; the value axis is x.
+        data: tidy data with at most one line a series and source. A series of ``order`` that has none keeps
+            its place empty, so that panels with equal orders align.
+        order: the series from above; as they come if None.
+        text: format of the number at a bar; "" for none.
+    """
+    order = list(order or dict.fromkeys(data["series"]))
+    for place, name in enumerate(order):
+        drawn, here = look(name, order), data[data["series"] == name]
+        ours, paper = here[here["source"] == OURS], here[here["source"] == PAPER]
+        axes.barh([place] * len(ours), ours["value"], 0.76, color=drawn.colour, hatch=drawn.hatch, **_EDGE,
+                  xerr=intervals(ours), capsize=2, error_kw={"linewidth": 0.8})  # fmt: skip
+        axes.plot(paper["value"], [place] * len(paper), zorder=4, **_DIAMOND)
+        for values, shift in ((_ends(ours), 3), (paper["value"], 6)):
+            for end, value in zip(values, (ours if shift == 3 else paper)["value"], strict=True):
+                axes.annotate(text.format(value), (end, place), xytext=(shift, 0), va="center", fontsize=7,
+                              textcoords="offset points")  # fmt: skip
+    axes.set_yticks(range(len(order)), order)
+    axes.set_ylim(len(order) - 0.4, -0.6)
+    axes.margins(x=0.15)
+    axes.grid(axis="y", visible=False)
 
 
 def _ends(part: pandas.DataFrame) -> pandas.Series:
