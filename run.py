@@ -9,9 +9,9 @@ from weightbench import command
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
-def run(config: DictConfig) -> None:
+def run(config: DictConfig) -> tuple[float, ...] | float | None:
     """Hydra's entry point: hand the resolved configuration over as plain values."""
-    command.run(OmegaConf.to_container(config, resolve=True))
+    return command.run(OmegaConf.to_container(config, resolve=True))
 
 
 if __name__ == "__main__":

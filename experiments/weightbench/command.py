@@ -11,7 +11,7 @@ from typing import Any
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from weightbench import console, sweep
+from weightbench import console, search, sweep
 from weightbench.arguments import name_models, one_line, register_search_path, with_members
 from weightbench.cost import estimate
 from weightbench.errors import WeightbenchError
@@ -46,6 +46,7 @@ def main(entry: Callable[[], Any]) -> int:
         0 if every cell is done, 1 if one failed, 2 if the input was wrong (said in one line, no traceback).
     """
     sweep.forget()
+    search.forget()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of printing, and `one_line` prints
     register_schema()
     register_search_path()
@@ -70,7 +71,7 @@ def main(entry: Callable[[], Any]) -> int:
         print(f"\ninterrupted; {KEPT}", file=sys.stderr)
         return 130
     except Exception as error:
-        interrupted, loss = True, worker_loss(error)
+        interrupted, loss = True, worker_loss(error) or search.explained(error)
         if loss is None:
             raise
         return _complain(f"{loss}; {KEPT}", FAILED)
@@ -87,6 +88,8 @@ def _print_summary(*, interrupted: bool) -> None:
     if begun is not None:
         try:
             _remember(sweep.print_summary(begun))
+            if asked := search.searched():
+                search.finish(asked)
             if interrupted and (jobs := queued(Path(begun.folder))):
                 print(f"jobs in Slurm's queue go on; to end them: scancel {' '.join(jobs)}", file=sys.stderr)
         except (WeightbenchError, OSError) as error:
@@ -106,16 +109,23 @@ def _rebuild_tables() -> None:
                 _complain(str(error), FAILED)
 
 
-def run(config: Any) -> None:
-    """Run one composed configuration: look it up, run it if it must run, print its row."""
+def run(config: Any) -> tuple[float, ...] | float | None:
+    """Run one composed configuration: look it up, run it if it must run, print its row.
+
+    Returns:
+        in a search what the sweeper weighs (see `search.values`); None otherwise.
+    """
     job = sweep.Job.current()
     if job is not None and job.stopped():
-        return
+        return None
     with sweep.aside(job):
-        _run_job(config, job)
+        outcome = _run_job(config, job)
+        if job is None or not job.sweep.search:
+            return None
+        return search.values(config["objectives"], outcome)
 
 
-def _run_job(config: Any, job: sweep.Job | None) -> None:
+def _run_job(config: Any, job: sweep.Job | None) -> sweep.Outcome:
     try:
         if job is not None:
             job.enter()
@@ -129,6 +139,7 @@ def _run_job(config: Any, job: sweep.Job | None) -> None:
             job.record(outcome)
         except WeightbenchError as error:
             _complain(str(error), FAILED)
+    return outcome
 
 
 def _run(config: Any, job: sweep.Job | None) -> sweep.Outcome:

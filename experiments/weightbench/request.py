@@ -188,6 +188,8 @@ _PARTS: dict[str, Any] = {
     "dry_run": bool,
     "on_error": str,
     "cores_per_cell": int | None,
+    "objectives": list[str],
+    "spaces": dict[str, Any],
     "quiet_wait_s": float,
 }
 """The top level of conf/config.yaml, and what each part must be."""

@@ -8,10 +8,10 @@ reads them.
 from weightbench.sweep.callback import Refusal, SweepCallback
 from weightbench.sweep.follow import aside, stop_following
 from weightbench.sweep.order import register_sweeper
-from weightbench.sweep.outcomes import Job, Outcome, outcomes
+from weightbench.sweep.outcomes import Job, Outcome, outcomes, outcomes_in
 from weightbench.sweep.retry import command_line, retry_script
 from weightbench.sweep.summary import print_summary
-from weightbench.sweep.watch import Sweep, current, forget
+from weightbench.sweep.watch import Sweep, current, forget, is_search, swept
 
 __all__ = [
     "Job",
@@ -23,9 +23,12 @@ __all__ = [
     "command_line",
     "current",
     "forget",
+    "is_search",
     "outcomes",
+    "outcomes_in",
     "print_summary",
     "register_sweeper",
     "retry_script",
     "stop_following",
+    "swept",
 ]

@@ -21,7 +21,7 @@ from weightbench.measure import settle
 from weightbench.request import measure_plan
 from weightbench.sweep.follow import start_following
 from weightbench.sweep.order import shuffle_seed, takes_timings
-from weightbench.sweep.watch import Sweep, jobs, note, swept
+from weightbench.sweep.watch import Sweep, is_search, jobs, note, swept
 
 __all__ = ["Refusal", "SweepCallback"]
 
@@ -59,6 +59,7 @@ class SweepCallback(Callback):
             parallel=parallel,
             all_at_once=starts_all_at_once(config),
             cwd=str(Path.cwd()),
+            search=is_search(config),
             seed=seed,
         )
         note(self._sweep)

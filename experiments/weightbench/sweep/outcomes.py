@@ -17,7 +17,7 @@ from weightbench.cost import Cost
 from weightbench.store import store_error, write_atomically
 from weightbench.sweep.watch import Sweep, current
 
-__all__ = ["Job", "Outcome", "outcomes", "time_left"]
+__all__ = ["Job", "Outcome", "outcomes", "outcomes_in", "time_left"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +53,19 @@ _known: dict[Path, Outcome] = {}
 
 def outcomes(sweep: Sweep) -> list[Outcome]:
     """The outcomes of a sweep's jobs so far, in their order; each file is read once a process."""
-    for path in sweep.outcomes.glob("*.json"):
+    return _in(sweep.outcomes)
+
+
+def outcomes_in(folder: Path) -> list[Outcome]:
+    """The outcomes of the sweep whose folder this is, or was: none if it is gone."""
+    return _in(Sweep(str(folder), None, 0.0, stop=False).outcomes)
+
+
+def _in(folder: Path) -> list[Outcome]:
+    for path in folder.glob("*.json"):
         if path not in _known:
             _known[path] = _read(path)
-    found = [outcome for path, outcome in _known.items() if path.parent == sweep.outcomes]
+    found = [outcome for path, outcome in _known.items() if path.parent == folder]
     return sorted(found, key=lambda outcome: outcome.number)
 
 

@@ -13,14 +13,20 @@ from weightbench.store import write_atomically
 __all__ = ["command_line", "retry_script"]
 
 
-def command_line(overrides: Sequence[str]) -> str:
+def command_line(overrides: Sequence[str], *, search: bool = False) -> str:
     """Return the words that run a job by itself, from the folder that the sweep was started in.
 
     The interpreter and the script are named as they were for this process; paths and hub ids that stood
     after ``model=`` are put back in the place of the options that were made for them.
+
+    Args:
+        overrides: the job's words.
+        search: whether it was a trial of a search, which the words alone might start again.
     """
     kept = [word for word in overrides if not word.startswith(("hydra.", "hydra/"))]
     words = [as_typed(word) for word in dict.fromkeys(kept)]
+    if search:
+        words.append("hydra.mode=RUN")
     return shlex.join([sys.orig_argv[0], sys.argv[0], *words])
 
 

@@ -74,7 +74,7 @@ def _print_costs(dry: Sequence[Outcome]) -> None:
 def _print_failures(sweep: Sweep, failed: Sequence[Outcome], jobs: int) -> None:
     kinds = ", ".join(f"{count} {status}" for status, count in Counter(o.status for o in failed).items())
     print(f"\n{len(failed)} of {jobs} cells did not work ({kinds}). Each again:")
-    commands = [command_line(outcome.overrides) for outcome in failed]
+    commands = [command_line(outcome.overrides, search=sweep.search) for outcome in failed]
     for outcome, command in zip(failed, commands, strict=True):
         title = f"{outcome.title}: " if outcome.title else ""
         print(f"  {outcome.status:<12} {title}{outcome.reason}\n    {command}")
@@ -88,7 +88,7 @@ def _print_drifted(sweep: Sweep, moved: Sequence[tuple[Outcome, str]], jobs: int
         f"\nThe machine changed: for {len(moved)} of {jobs} cells the yardstick (fixed work, timed before "
         "and after each) was off; their speeds do not compare to the others'. Each again:"
     )
-    commands = [command_line([*outcome.overrides, "force=true"]) for outcome, _ in moved]
+    commands = [command_line([*outcome.overrides, "force=true"], search=sweep.search) for outcome, _ in moved]
     for (outcome, why), command in zip(moved, commands, strict=True):
         print(f"  {outcome.title}: {why}\n    {command}")
     _print_script(sweep, "retime.sh", commands)

@@ -12,10 +12,11 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
-__all__ = ["SHUFFLED", "Sweep", "current", "forget", "jobs", "note", "swept"]
+__all__ = ["SHUFFLED", "Sweep", "current", "forget", "is_search", "jobs", "note", "swept"]
 
 _VARIABLE = "WEIGHTBENCH_SWEEP"  # processes that launchers start inherit it
 _BASIC = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
+_OPTUNA = "hydra_plugins.hydra_optuna_sweeper.optuna_sweeper.OptunaSweeper"
 SHUFFLED = "hydra_plugins.weightbench.ShuffledSweeper"
 """Hydra's basic sweeper, in random order; see `weightbench.sweep.order`."""
 
@@ -32,6 +33,7 @@ class Sweep:
         parallel: whether its jobs run beside each other, in other processes.
         all_at_once: whether they all start at once on one machine, however many there are.
         cwd: the folder it was started in, which relative paths are seen from.
+        search: whether each job is chosen by what those before it came to (see `weightbench.search`).
         seed: of the random order in which its jobs run; None if they run as they are written.
     """
 
@@ -42,6 +44,7 @@ class Sweep:
     parallel: bool = False
     all_at_once: bool = False
     cwd: str = ""
+    search: bool = False
     seed: int | None = None
 
     @property
@@ -66,10 +69,17 @@ def forget() -> None:
     os.environ.pop(_VARIABLE, None)
 
 
+def is_search(config: DictConfig) -> bool:
+    """Whether the sweeper of a composed configuration, Hydra's part included, is Optuna's."""
+    return str(config.hydra.sweeper._target_) == _OPTUNA
+
+
 def jobs(config: DictConfig) -> int | None:
-    """The number of jobs as Hydra's basic sweeper, shuffled or not, will find it; None for others."""
+    """The number of jobs as Hydra's basic sweeper, shuffled or not, or Optuna's takes it; None for others."""
     sweeper = OmegaConf.to_container(config.hydra.sweeper, resolve=True)
     assert isinstance(sweeper, dict)
+    if is_search(config) and "Grid" not in sweeper["sampler"]["_target_"]:
+        return int(sweeper["n_trials"])
     if sweeper.get("_target_") not in (_BASIC, SHUFFLED):
         return None
     return _product(_overrides(config))
