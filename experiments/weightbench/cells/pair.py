@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from weightbench.cells.distributions import distributions_of_pair
 from weightbench.cells.named import NamedUnit, named_units, unit_name
 from weightbench.cells.pair_coder import LowCoder, PairCoder
 from weightbench.cells.pair_loading import measure_pair
@@ -104,6 +105,8 @@ class PairCell:
                 "low_alone": _for_bytes(speed_section(low_alone), low_bytes),
             },
         }
+        if self.request.distributions:
+            result["distributions"] = distributions_of_pair(high, low, pairs, self.task)
         return result, tensor_records(records, {timing.key: timing for timing in measured.units})
 
     def _checkpoints(self) -> tuple[Model, Model]:

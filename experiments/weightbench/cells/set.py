@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from weightbench.cells.distributions import distributions_of_set
 from weightbench.cells.named import named_units, unit_name
 from weightbench.cells.sections import (
     model_section,
@@ -102,6 +103,8 @@ class SetCell:
                 "restore": {"seconds": restore, "mb_per_s": raw / restore / 1e6},
             },
         }
+        if self.request.distributions:
+            result["distributions"] = distributions_of_set(known, self.task)
         timings = {timing.key: timing for timing in measurement.units}
         return result, tensor_records(all_units, timings)
 

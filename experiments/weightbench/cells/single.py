@@ -14,7 +14,7 @@ from weightbench.archive import (
     refused_formats,
     write_archive,
 )
-from weightbench.cells.distributions import distributions_section
+from weightbench.cells.distributions import distributions_of_single
 from weightbench.cells.sections import (
     model_section,
     require_kept,
@@ -100,7 +100,7 @@ class SingleCell:
             "save_load": saved.plain() if saved else None,
         }
         if self.request.distributions:
-            result["distributions"] = distributions_section([self.model], self.task)
+            result["distributions"] = distributions_of_single(self.model, self.task)
         return result, tensor_records(summary.units, timings)
 
     @property

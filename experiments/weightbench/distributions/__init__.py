@@ -5,6 +5,8 @@ differences between a fine-tune and its base, of a checkpoint given its quantise
 `distributions=true`. The layout is docs/results.md's.
 """
 
+from .deltas import delta_distributions
+from .pairs import pair_distributions
 from .values import value_distributions
 
-__all__ = ["value_distributions"]
+__all__ = ["delta_distributions", "pair_distributions", "value_distributions"]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Counts", "entropy_bits", "marginal", "symbol_costs", "trimmed"]
+__all__ = ["Counts", "entropy_bits", "marginal", "rounded", "symbol_costs", "trimmed"]
 
 Counts = NDArray[np.int64]
 
@@ -30,7 +30,12 @@ def symbol_costs(counts: Counts) -> dict[str, float]:
 
     total = int(counts.sum())
     huffman = huffman_total_bits(counts) / total if total else 0.0
-    return {"entropy": entropy_bits(counts), "huffman": huffman}
+    return {"entropy": rounded(entropy_bits(counts)), "huffman": rounded(huffman)}
+
+
+def rounded(bits: float) -> float:
+    """Return bits a value to the millionth: rows hold thousands of such numbers."""
+    return round(bits, 6)
 
 
 def trimmed(counts: Counts, offset: int = 0) -> dict[str, Any]:

@@ -70,12 +70,13 @@ def patterns(values: Array) -> Array:
 class ValueCounts:
     """Counts of the values of one float format."""
 
-    def __init__(self, format: FloatFormat) -> None:
+    def __init__(self, format: FloatFormat, *, distinct: bool = True) -> None:
+        """Count distinct patterns of wide formats only if asked to: those of narrow ones cost nothing."""
         self.format = format
         self.values = self.zeros = 0
         self.high: Counts = np.zeros(1 << min(format.bits, HIGH), np.int64)
         self.low: Counts = np.zeros((max(format.bits - HIGH, 0) // 8, 256), np.int64)
-        self._distinct = DistinctPatterns(format.nbytes) if format.bits > HIGH else None
+        self._distinct = DistinctPatterns(format.nbytes) if distinct and format.bits > HIGH else None
 
     def add(self, words: Array) -> None:
         """Count bit patterns (n,), unsigned, see `patterns`."""
@@ -86,6 +87,15 @@ class ValueCounts:
             self.low += count_bytes(words, len(self.low))
         if self._distinct is not None:
             self._distinct.add(words)
+
+    def bits_set(self) -> list[int]:
+        """Return in how many values each bit is set, the sign first."""
+        top = min(self.format.bits, HIGH)
+        places = np.arange(self.high.size)
+        set_high = [int(self.high[places >> bit & 1 == 1].sum()) for bit in reversed(range(top))]
+        ones = np.arange(256)
+        low = [[int(p[ones >> bit & 1 == 1].sum()) for bit in reversed(range(8))] for p in self.low[::-1]]
+        return [*set_high, *(count for plane in low for count in plane)]
 
     def plain(self) -> dict[str, Any]:
         """Return what a row says, see docs/results.md."""
@@ -128,6 +138,7 @@ class ValueCounts:
                 **symbol_costs(marginal(high, signed_top, 2 << top_bits)),
             },
             "planes": [{"bits": 8, **symbol_costs(counts)} for counts in planes],
+            "bytes": {"bits": 8, **symbol_costs(np.sum(planes, axis=0))},
         }
         if format.bits <= HIGH:
             distinct = int(np.count_nonzero(high))
