@@ -11,7 +11,7 @@ from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
-from weightbench.arguments import name_models, one_line
+from weightbench.arguments import name_models, one_line, with_members
 from weightbench.canonical import identity
 from weightbench.measure import MeasurePlan
 from weightbench.models import HubSource, LocalSource, WheelSource, ZooSource
@@ -26,17 +26,18 @@ OURS = [name for name in list_codecs() if codec_class(name).__module__.startswit
 NEEDS = {"model=local": ["model.path=/weights"], "model=hub": ["model.repository=org/name"]}
 
 
-def composed(*overrides: str) -> dict[str, Any]:
-    """The plain values that run.py hands over."""
+def composed(*overrides: str, members: bool = False) -> dict[str, Any]:
+    """The plain values that run.py hands over; the words in `workload.members` replaced if asked for."""
     register_schema()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = compose("config", overrides=name_models(overrides))
-    return OmegaConf.to_container(config, resolve=False)  # type: ignore[return-value]
+        values: dict[str, Any] = OmegaConf.to_container(config, resolve=False)  # type: ignore[assignment]
+        return with_members(values) if members else values
 
 
-def request(*overrides: str) -> Request:
+def request(*overrides: str, members: bool = False) -> Request:
     try:
-        return request_of(composed(*overrides))
+        return request_of(composed(*overrides, members=members))
     except MissingExtraError as error:
         pytest.skip(str(error))
 
@@ -55,7 +56,8 @@ def test_every_cell_of_every_experiment_stands_for_a_request(path: Path) -> None
     params = OmegaConf.load(path).hydra.sweeper.params
     values = [[f"{key}={value}" for value in str(params[key]).split(",")] for key in params]
     points = itertools.product(*values)
-    cells = [request(f"experiment={path.stem}", *point).cell(["m"], "r") for point in points]
+    requests = [request(f"experiment={path.stem}", *point, members=True) for point in points]
+    cells = [made.cell([getattr(made.model.source, "name", "")], "r") for made in requests]
     assert len({identity(cell) for cell in cells}) == len(cells) > 1
 
 

@@ -99,14 +99,14 @@ def test_distances_grow_with_the_learning_rate() -> None:
     by_rate = sorted(FINE_TUNES, key=lambda name: ZOO[name].learning_rate)
     assert by_rate == FINE_TUNES  # the table is in that order
     for statistic in ("rms", "median"):
-        values = [changes[name][statistic] for name in by_rate]
+        values = [getattr(changes[name], statistic) for name in by_rate]
         assert values == sorted(values)
         assert values[-1] > 20 * values[0]
     # From a small published fine-tune (well below one per cent) to a large one.
-    assert 1e-4 < changes[by_rate[0]]["rms"] < 1e-2
-    assert 2e-2 < changes[by_rate[-1]]["rms"] < 0.5
+    assert 1e-4 < changes[by_rate[0]].rms < 1e-2
+    assert 2e-2 < changes[by_rate[-1]].rms < 0.5
     # They are full fine-tunes: hardly a weight kept its bits.
-    assert all(change["unchanged"] < 0.1 for change in changes.values())
+    assert all(change.unchanged < 0.1 for change in changes.values())
 
 
 def test_recorded_distances_are_those_of_the_weights() -> None:
@@ -114,7 +114,7 @@ def test_recorded_distances_are_those_of_the_weights() -> None:
         rows = {row["model"]: row for row in csv.DictReader(file)}
     assert list(rows) == FINE_TUNES
     for name, row in rows.items():
-        assert relative_change(name)["rms"] == pytest.approx(float(row["rms_relative_change"]), rel=1e-3)
+        assert relative_change(name).rms == pytest.approx(float(row["rms_relative_change"]), rel=1e-3)
 
 
 def test_table_agrees_with_the_training_log() -> None:

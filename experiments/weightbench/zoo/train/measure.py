@@ -21,6 +21,7 @@ from safetensors.numpy import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from weightbench.zoo import ZOO, directory, tasks_directory
+from weightbench.zoo.train.change import Change, change
 
 __all__ = ["ALL_TASKS", "evaluate", "load", "main", "relative_change"]
 
@@ -52,27 +53,12 @@ def evaluate(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, tasks: 
     return rows
 
 
-def relative_change(name: str) -> dict[str, float]:
-    """How a fine-tune differs from its base, over all weights together.
-
-    Returns:
-        ``rms``: root mean square of the difference over that of the base; ``median``: the median of
-        |difference| / |base|; ``unchanged``: share of weights with identical bits.
-    """
-    base_name = ZOO[name].base
-    if base_name is None:
+def relative_change(name: str) -> Change:
+    """How a fine-tune differs from its base."""
+    base = ZOO[name].base
+    if base is None:
         raise ValueError(f"{name} is a base model; only a fine-tune can be compared with its base")
-    base = load_file(directory(base_name) / "model.safetensors")
-    tuned = load_file(directory(name) / "model.safetensors")
-    before = np.concatenate([base[key].ravel() for key in sorted(base)]).astype(np.float64)
-    after = np.concatenate([tuned[key].ravel() for key in sorted(base)]).astype(np.float64)
-    difference = np.abs(after - before)
-    nonzero = before != 0
-    return {
-        "rms": float(np.sqrt(np.mean(difference**2) / np.mean(before**2))),
-        "median": float(np.median(difference[nonzero] / np.abs(before[nonzero]))),
-        "unchanged": float(np.mean(difference == 0)),
-    }
+    return change(*(load_file(directory(each) / "model.safetensors") for each in (base, name)))
 
 
 def main() -> None:
@@ -86,8 +72,8 @@ def main() -> None:
         log.writerow(["model", "rms_relative_change", "median_relative_change", "share_unchanged"])
         for name, entry in ZOO.items():
             if entry.base is not None:
-                change = relative_change(name)
-                log.writerow([name, *(f"{change[key]:.3e}" for key in ("rms", "median", "unchanged"))])
+                far = relative_change(name)
+                log.writerow([name, *(f"{share:.3e}" for share in (far.rms, far.median, far.unchanged))])
     with (curves / "results.csv").open("w", newline="") as file:
         log = csv.writer(file, lineterminator="\n")
         log.writerow(["model", "task", "metric", "value", "standard_error"])

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from weightbench.zoo import ZOO, ZooEntry, directory, tasks_directory
 
-__all__ = ["main"]
+__all__ = ["licensed_text", "main"]
 
 _LICENCE = {
     "pydoc": "PSF License version 2",
@@ -54,7 +54,7 @@ def _card(entry: ZooEntry, results: list[dict[str, str]], tokens: int | None) ->
         base="" if entry.base is None else f"base_model: {entry.base}\nbase_model_relation: finetune\n",
         name=entry.name,
         what="A base model." if entry.base is None else f"A full fine-tune of `{entry.base}`, all weights.",
-        text=_text(entry),
+        text=licensed_text(entry),
         rate=entry.learning_rate,
         steps=entry.steps,
         tokens="" if tokens is None else f" ({tokens / 1e6:.1f} M tokens)",
@@ -62,9 +62,12 @@ def _card(entry: ZooEntry, results: list[dict[str, str]], tokens: int | None) ->
     )
 
 
-def _text(entry: ZooEntry) -> str:
+def licensed_text(entry: ZooEntry) -> str:
+    """What a model was trained on, with the terms."""
     own = " and ".join(f"{domain} ({_LICENCE[domain]})" for domain in entry.trained_on)
-    return own if entry.base is None else f"{own}, on top of what its base saw: {_text(ZOO[entry.base])}"
+    return (
+        own if entry.base is None else f"{own}, on top of what its base saw: {licensed_text(ZOO[entry.base])}"
+    )
 
 
 def _identity(path: Path) -> dict[str, str | int]:
