@@ -116,6 +116,7 @@ class Rows:
             .drop(columns="_place")
             .sort_values(["model", "dtype", "system", "label"], kind="stable")
             .reset_index(drop=True)
+            .copy()  # one block of memory instead of a piece a column, which pandas complains of
         )
 
 

@@ -6,8 +6,9 @@ number that is in it, and the papers' own values beside ours in the same columns
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from textwrap import fill
 
@@ -19,10 +20,21 @@ from weightbench.figures.rows import Rows
 from matplotlib import pyplot  # isort: skip - after style, which chooses the backend
 from matplotlib.figure import Figure
 
-__all__ = ["Sheet", "write_sheet"]
+__all__ = ["Picture", "Sheet", "write_sheet"]
 
 _WIDTH = 118  # characters of a note, for a figure of 8 inches
 _INCHES = 8.0
+_SCREEN_DPI = 80  # small enough that a notebook stays small
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A drawn figure, which IPython shows whatever Matplotlib's backend is."""
+
+    png: bytes = field(repr=False)
+
+    def _repr_png_(self) -> bytes:
+        return self.png
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +68,13 @@ class Sheet:
         """
         with style.styled():
             return self._drawn(self.data(rows))
+
+    def picture(self, rows: Rows) -> Picture:
+        """Return the figure as a notebook shows it; raises as :meth:`figure`."""
+        figure, png = self.figure(rows), io.BytesIO()
+        figure.savefig(png, format="png", dpi=_SCREEN_DPI)
+        pyplot.close(figure)
+        return Picture(png.getvalue())
 
     def _drawn(self, data: pandas.DataFrame) -> Figure:
         figure = self.draw(data)
