@@ -1,0 +1,72 @@
+// Elements, numbers and symbols. Text reaches the page through text nodes and attributes alone, never as markup.
+
+const element = (tag, properties = {}, ...children) => {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties)) {
+    if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
+    else if (name === "class") made.className = value;
+    else if (value === true) made.setAttribute(name, "");
+    else if (value !== false && value != null) made.setAttribute(name, value);
+  }
+  made.append(...children.filter((child) => child != null));
+  return made;
+};
+
+const byId = (id) => document.getElementById(id);
+
+const whole = (number) => Math.round(number).toLocaleString("en");
+
+const shortNumber = (number) => {
+  const size = Math.abs(number);
+  if (size === 0) return "0";
+  if (Number.isInteger(number) && size < 1e6) return number.toLocaleString("en");
+  if (size >= 1e6 || size < 1e-3) return number.toExponential(2);
+  if (size >= 100) return whole(number);
+  return String(Number(number.toPrecision(size >= 10 ? 3 : 4)));
+};
+
+const bytes = (number) => {
+  if (number < 1e4) return `${whole(number)} B`;
+  const power = Math.min(4, Math.floor(Math.log10(number) / 3));
+  return `${Number((number / 10 ** (3 * power)).toPrecision(4))} ${["B", "kB", "MB", "GB", "TB"][power]}`;
+};
+
+const formatted = (column, value) => {
+  if (value == null || value === "") return "";
+  if (column.kind !== "number") return String(value);
+  if (column.unit === "bytes") return bytes(value);
+  if (column.key === "ratio") return value.toFixed(4);
+  return shortNumber(value);
+};
+
+const interval = (low, high) => (low == null || high == null ? "" : `[${shortNumber(low)}, ${shortNumber(high)}]`);
+
+const counted = (number, noun) => `${whole(number)} ${noun}${number === 1 ? "" : "s"}`;
+
+// The markers of the pictures, in a square from −1 to 1.
+const SHAPES = {
+  circle: "M0-.9A.9.9 0 1 1 0 .9A.9.9 0 1 1 0-.9Z",
+  square: "M-.8-.8H.8V.8H-.8Z",
+  diamond: "M0-1L.75 0L0 1L-.75 0Z",
+  cross: "M-.3-.9H.3V-.3H.9V.3H.3V.9H-.3V.3H-.9V-.3H-.3Z",
+  x: "M-.7-.9L0-.25L.7-.9L.9-.7L.25 0L.9.7L.7.9L0 .25L-.7.9L-.9.7L-.25 0L-.9-.7Z",
+  star: "M0-1L.25-.3H.95L.4.15L.6.85L0 .4L-.6.85L-.4.15L-.95-.3H-.25Z",
+  hex: "M-.5-.87H.5L1 0L.5.87H-.5L-1 0Z",
+  triangle: "M0-.9L.9.7H-.9Z",
+  inverted_triangle: "M0 .9L.9-.7H-.9Z",
+  dash: "M-.9-.2H.9V.2H-.9Z",
+};
+
+const symbol = (look) => {
+  const space = "http://www.w3.org/2000/svg";
+  const drawn = document.createElementNS(space, "svg");
+  const path = document.createElementNS(space, "path");
+  for (const [name, value] of [["viewBox", "-1.2 -1.2 2.4 2.4"], ["class", "symbol"], ["aria-hidden", "true"]]) {
+    drawn.setAttribute(name, value);
+  }
+  path.setAttribute("d", SHAPES[look.marker]);
+  path.setAttribute("fill", look.colour);
+  path.setAttribute("transform", `rotate(${(-look.angle * 180) / Math.PI})`);
+  drawn.append(path);
+  return drawn;
+};
