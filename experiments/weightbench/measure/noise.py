@@ -15,6 +15,7 @@ from weightbench.environment import load_warning
 __all__ = ["NoiseProbe", "core_mhz", "lasting_noise", "machine_noise"]
 
 _PROC = Path("/proc")
+_CPUS = Path("/sys/devices/system/cpu")
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 _SWITCHES_PER_SECOND = 50.0
 _STEAL = 0.02
@@ -37,7 +38,7 @@ def machine_noise() -> list[str]:
 def lasting_noise() -> list[str]:
     """Return what disturbs timings and does not pass by waiting: CPU frequency governor and quota."""
     found = []
-    governor = _text(Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")).strip()
+    governor = _text(_CPUS / "cpu0" / "cpufreq" / "scaling_governor").strip()
     if governor and governor != "performance":
         found.append(f"the CPU frequency governor is {governor!r}; 'performance' keeps the frequency steady")
     quota, cores = machine.cgroup_cpu_quota(), machine.usable_cores()
@@ -167,7 +168,7 @@ def core_mhz() -> float | None:
     """Frequency of the core that this thread runs on; None if it cannot be read (as in most containers)."""
     stat = _text(_PROC / "thread-self" / "stat").rpartition(")")[2].split()
     core = stat[36] if len(stat) > 36 else "0"
-    text = _text(Path(f"/sys/devices/system/cpu/cpu{core}/cpufreq/scaling_cur_freq")).strip()
+    text = _text(_CPUS / f"cpu{core}" / "cpufreq" / "scaling_cur_freq").strip()
     if text.isdigit():
         return int(text) / 1000
     blocks = _text(_PROC / "cpuinfo").split("\n\n")
