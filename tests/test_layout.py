@@ -23,7 +23,19 @@ ORDER = [
     *("archive", "depot"),
     *("verify", "measure", "evaluate"),
     # rows, and what is made of them
-    *("rows", "store", "columns", "frozen", "table", "results", "reference", "loss", "objectives"),
+    *(
+        "rows",
+        "journal",
+        "store",
+        "columns",
+        "frozen",
+        "segments",
+        "table",
+        "results",
+        "reference",
+        "loss",
+        "objectives",
+    ),
     *("pareto", "figures", "compare", "report"),
     # what knows the whole line
     *("request", "runner", "cells", "console", "arguments", "grids", "cost", "launchers"),

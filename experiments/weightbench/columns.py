@@ -3,10 +3,12 @@
 A nested key becomes a dotted column (``result.encode.mbps``); a dot inside a key is written ``%2E``, so
 that two keys never share a column. A column's type follows from the kinds of all its values: booleans bool,
 integers int64, numbers float64, anything else text, where what is not a string is JSON. A list is always
-JSON text. It does not depend on the order of the rows, nor on whether they came at once or one by one.
+JSON text. It does not depend on the order of the rows, nor on whether they came at once or one by one; but
+what has been an integer beside a float may stand as ``2.0`` where a column has become text since, and a type
+does not become narrower when the row that widened it goes.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -58,8 +60,8 @@ def _type(kinds: Iterable[str]) -> pa.DataType:
     return pa.float64() if found <= {"int", "float"} else pa.string()
 
 
-def _column(name: str, values: list[object], more_kinds: Iterable[str] = ()) -> tuple[pa.Field, pa.Array]:
-    kinds = _kinds(values) | set(more_kinds)
+def _column(name: str, values: list[object], kind: str | None) -> tuple[pa.Field, pa.Array]:
+    kinds = _kinds(values) | ({kind} if kind else set())
     type_ = _type(kinds)
     if type_ == pa.string():
         values = [v if v is None or isinstance(v, str) else canonical.dumps(v) for v in values]
@@ -68,19 +70,15 @@ def _column(name: str, values: list[object], more_kinds: Iterable[str] = ()) -> 
     return pa.field(name, type_, metadata={_KINDS: ",".join(sorted(kinds))}), pa.array(values, type_)
 
 
-def build(rows: Sequence[Flat], first: Mapping[str, str], old: pa.Table | None = None) -> pa.Table:
+def build(rows: Sequence[Flat], first: Mapping[str, str]) -> pa.Table:
     """A table of flat rows; the columns of ``first`` come first, the others sorted.
 
     Args:
         rows: flat mappings; a key that is absent is null.
         first: columns that are there in any case, with the kind of their values.
-        old: a table of earlier rows, whose columns' kinds count when types are chosen.
     """
-    kinds = {name: [kind] for name, kind in first.items()}
-    if old is not None:
-        kinds |= {field.name: kinds_of(field) for field in old.schema}
     names = [*first, *sorted(set().union(*rows) - first.keys())]
-    columns = [_column(name, [row.get(name) for row in rows], kinds.get(name, ())) for name in names]
+    columns = [_column(name, [row.get(name) for row in rows], first.get(name)) for name in names]
     return pa.table([array for _, array in columns], schema=pa.schema([field for field, _ in columns]))
 
 
@@ -122,45 +120,11 @@ def _chunks(table: pa.Table, name: str, type_: pa.DataType) -> list[pa.Array]:
     return [pa.array(texts, type_)]
 
 
-def append(old: pa.Table, rows: Sequence[Flat], first: Mapping[str, str]) -> pa.Table | None:
-    """``old`` and ``rows`` in one table, as :func:`build` would make it of all; None if that must be redone.
-
-    It must when new values turn a column of numbers into text: the old numbers have to be written otherwise.
-    """
-    new = build(rows, first, old)
-    names = [*first, *sorted((set(old.column_names) | set(new.column_names)) - first.keys())]
-    fields = [(new if name in new.column_names else old).schema.field(name) for name in names]
-    columns = []
-    for field in fields:
-        before, after = _chunks_or_none(old, field), _chunks_or_none(new, field)
-        if before is None or after is None:
-            return None
-        columns.append(pa.chunked_array([*before, *after], field.type))
-    return pa.table(columns, schema=pa.schema(fields))
-
-
-def _chunks_or_none(table: pa.Table, field: pa.Field) -> list[pa.Array] | None:
-    """The column ``field`` of a table in that type, nulls where it has none; None if it does not go."""
-    if field.name not in table.column_names:
-        return [pa.nulls(table.num_rows, field.type)]
-    column = table.column(field.name)
-    if column.type == field.type:
-        return list(column.chunks)
-    if (column.type, field.type) == (pa.int64(), pa.float64()):
-        return list(column.cast(field.type, safe=False).chunks)
-    return None
-
-
-def without(old: pa.Table, keep: pa.Array, first: Mapping[str, str]) -> pa.Table | None:
-    """The rows of ``old`` where ``keep`` is true; None if a column may change its type by that."""
-    dropped = old.filter(pc.invert(keep))
-    for field in old.schema:
-        if len(kinds_of(field)) > 1 and dropped.column(field.name).null_count < dropped.num_rows:
-            return None
-    kept = old.filter(keep)
-    empty = [
-        name
-        for name in kept.column_names
-        if name not in first and kept.column(name).null_count == kept.num_rows
-    ]
-    return kept.drop_columns(empty)
+def without(table: pa.Table, ids: Sequence[str], first: Container[str]) -> pa.Table:
+    """The lines of other cells, without the columns that are empty then, unless they are of ``first``."""
+    gone = pc.is_in(table["id"], value_set=pa.array(ids, pa.string()))
+    if not ids or not pc.any(gone).as_py():
+        return table
+    kept = table.filter(pc.invert(gone))
+    full = [name for name in kept.column_names if name in first or kept[name].null_count < kept.num_rows]
+    return kept.select(full)

@@ -3,13 +3,14 @@
 ::
 
     <root>/cells/<sha256>.json        the rows
+    <root>/cells/.changes             which of them changed when (weightbench.journal)
     <root>/artifacts/<sha256>/…       pictures and reports that rows name
     <root>/work/…                     scratch folders of running cells
     <root>/claims/<sha256>.json       who runs which cell (weightbench.runner.claims)
     <root>/cells.parquet, tensors.parquet    tables rebuilt from the rows (weightbench.table)
     <root>/manifest.json              only where tables are frozen and there are no rows (weightbench.frozen)
 
-A row is written to a temporary file in the same folder, flushed to the disk and renamed, so a reader sees
+A row is written to a temporary file in a folder below, flushed to the disk and renamed, so a reader sees
 the old row or the new one, whatever is killed when. A done row (see :func:`weightbench.rows.done`) is never
 replaced unless forced.
 """
@@ -24,6 +25,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from weightbench import journal
 from weightbench.canonical import identity
 from weightbench.errors import DamagedRowError, FrozenError, StoreError
 from weightbench.rows import Row, Status, done, from_json, to_json
@@ -41,13 +43,13 @@ def write_atomically(path: Path, data: bytes) -> None:
     Raises:
         OSError: the disk is full or refuses; the old file is untouched and no temporary file stays.
     """
-    with _prepared(path, data) as temporary:
+    with prepared(path, data) as temporary:
         temporary.replace(path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
 
 
 @contextmanager
-def _prepared(path: Path, data: bytes) -> Iterator[Path]:
+def prepared(path: Path, data: bytes) -> Iterator[Path]:
     """A finished, flushed temporary file beside ``path``; removed unless the caller renamed it."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
@@ -60,7 +62,7 @@ def _prepared(path: Path, data: bytes) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)
@@ -172,13 +174,15 @@ class Store:
             raise StoreError(f"row {row.id} does not hold the cell of that identity")
         data = to_json(row).encode("ascii")
         try:
-            self.cells.mkdir(parents=True, exist_ok=True)
-            with _prepared(path, data) as temporary, self._locked():
+            # Not beside the row: of the folder's time nothing may change but by a row (see the journal).
+            (self.cells / ".new").mkdir(parents=True, exist_ok=True)
+            with prepared(self.cells / ".new" / path.name, data) as temporary, self._locked():
                 present = None if force else self.get(row.id)
                 if present is not None and done(present):
                     return present
-                temporary.replace(path)
-                _sync_folder(self.cells)
+                with journal.noted(self.cells, row.id):
+                    temporary.replace(path)
+                sync_folder(self.cells)
         except OSError as error:
             raise store_error(error, f"the row {path.name} could not be written to {self.cells}") from error
         return row

@@ -151,7 +151,7 @@ def test_an_id_that_is_a_path_is_refused(tmp_path: Path) -> None:
 
 
 def _no_leftovers(store: Store) -> bool:
-    return not [path for path in store.cells.iterdir() if path.name.endswith(".tmp")]
+    return not [path for path in store.cells.rglob("*") if path.name.endswith(".tmp")]
 
 
 @pytest.fixture
