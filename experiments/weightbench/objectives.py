@@ -66,7 +66,7 @@ _OBJECTIVES = {
         *_speed("decode"),
         Objective("rmse", "RMSE of the values", False, ("error", "rmse")),
         Objective("max_abs_error", "largest absolute error", False, ("error", "max_abs_error")),
-        *(Objective(name, units_of(name), False) for name in _LOSSES),
+        *(Objective(name, f"loss, {units_of(name)}", False) for name in _LOSSES),
     )
 }
 
@@ -84,7 +84,7 @@ def objectives_named(names: Sequence[str]) -> tuple[Objective, ...]:
         if name in _OBJECTIVES:
             found.append(_OBJECTIVES[name])
         elif all(name.rpartition("/")[::2]):
-            found.append(Objective(name, units_of(name), larger_is_better=False))
+            found.append(Objective(name, f"loss, {units_of(name)}", larger_is_better=False))
         else:
             raise BadObjectiveError(str(UnknownNameError("objective", name, _OBJECTIVES)))
     return tuple(found)

@@ -50,9 +50,9 @@ def search_figure(search: Mapping[str, Any]) -> Figure:
     for axes, (across, up) in zip(grid[0], pairs, strict=False):
         _pair(axes, across, up, trials)
     front = sum(trial["on_front"] for trial in trials)
-    models = sorted({trial["title"].rpartition(" on ")[2] for trial in trials})
-    about = models[0] if len(models) == 1 else f"{len(models)} kinds of cells"
-    figure.suptitle(f"{front} of {len(search['trials'])} trials on the Pareto front: {about}", fontsize=10)
+    models = ", ".join(sorted({trial["model"] for trial in trials}))
+    title = f"Search on {models}: {front} of {len(search['trials'])} trials on the Pareto front (filled)"
+    figure.suptitle(title, fontsize=10, fontweight="bold")
     handles, labels = grid[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 6))
     return figure
@@ -65,7 +65,9 @@ def _pair(axes: Axes, across: Mapping[str, Any], up: Mapping[str, Any], trials: 
     both = np.array([[_value(trial, each["name"]) for each in (across, up)] for trial in trials])
     best = both[pareto_front(both, [across["larger_is_better"], up["larger_is_better"]])]
     best = best[np.argsort(best[:, 0])]
-    axes.plot(best[:, 0], best[:, 1], color=style.BLACK, linewidth=0.8, linestyle=":", zorder=1)
+    # Stairs: between the points nothing was measured.
+    steps: Any = "steps-pre" if across["larger_is_better"] else "steps-post"
+    axes.plot(*best.T, drawstyle=steps, color=style.BLACK, linewidth=0.8, linestyle=":", zorder=1)
     _scale(axes, "x", across, both[:, 0])
     _scale(axes, "y", up, both[:, 1])
 
@@ -113,7 +115,7 @@ def _spread(trials: Found, name: str) -> list[list[float]]:
 def _scale(axes: Axes, which: str, objective: Mapping[str, Any], found: np.ndarray[Any, Any]) -> None:
     """Label an axis; logarithmic if values are far apart, and then linear below the smallest if one is 0."""
     good, bad = ("right", "left") if which == "x" else ("up", "down")
-    label = f"{objective['label']} ({good if objective['larger_is_better'] else bad} is better)"
+    label = f"{objective['label']}; {good if objective['larger_is_better'] else bad} is better"
     (axes.set_xlabel if which == "x" else axes.set_ylabel)(label)
     positive = found[found > 0]
     if not positive.size or found.min() < 0:

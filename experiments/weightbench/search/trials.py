@@ -29,7 +29,7 @@ class Trial:
         parameters: what was searched, as words.
         row: identity of its cell; empty if the words made none.
         title: the cell in a few words.
-        codec: its name.
+        codec, model: their names.
         status, reason: of the row; ``"wrong input"`` without one.
         objectives: None if the cell did not work, or an objective is no finite number.
         on_front: whether no other trial of the search beats it.
@@ -39,6 +39,7 @@ class Trial:
     row: str
     title: str
     codec: str
+    model: str
     status: str
     reason: str
     objectives: Mapping[str, Measured] | None
@@ -112,12 +113,13 @@ def _content(row: Row) -> tuple[str, ...]:
 
 def _trial(question: Question, parameters: Mapping[str, str], outcome: Outcome, row: Row | None) -> Trial:
     if row is None:
-        return Trial(parameters, "", outcome.title, "", outcome.status, outcome.reason, None)
+        return Trial(parameters, "", outcome.title, "", "", outcome.status, outcome.reason, None)
     cell: Any = row.cell
     found, reason = _measured(question.objectives, row), row.reason
     if found is None and row.status is Status.OK:
         reason = "an objective is missing or no finite number"
-    return Trial(parameters, row.id, title(cell), cell["codec"]["name"], str(row.status), reason, found)
+    names = cell["codec"]["name"], cell["model"]["name"]
+    return Trial(parameters, row.id, title(cell), *names, str(row.status), reason, found)
 
 
 def _measured(objectives: Iterable[Objective], row: Row) -> dict[str, Measured] | None:
