@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,6 +72,36 @@ def test_a_mark_has_a_time_and_speeds_and_keeps_no_memory() -> None:
 
 def resident_bytes() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+
+ALLOCATOR = """
+import ctypes
+from weightbench.measure import take_mark
+
+libc = ctypes.CDLL(None)
+class Counts(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_size_t) for name in "abcdefghij"]
+libc.mallinfo2.restype, libc.malloc.restype = Counts, ctypes.c_void_p
+
+def smallest_mapped():
+    for kib in (64, 130, 200, 300, 500, 800, 1500, 3000, 9000, 20000, 40000):
+        before = libc.mallinfo2().d
+        libc.malloc(kib << 10)
+        if libc.mallinfo2().d > before:
+            return kib
+
+before = smallest_mapped()
+take_mark()
+take_mark()
+assert smallest_mapped() == before, (before, smallest_mapped())
+"""
+
+
+def test_the_allocator_serves_the_codec_as_it_would_have() -> None:
+    if not hasattr(ctypes.CDLL(None), "mallinfo2"):
+        pytest.skip("the C library is not a recent glibc")
+    ran = subprocess.run([sys.executable, "-c", ALLOCATOR], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
 
 
 def test_the_same_machine_has_the_same_marks() -> None:

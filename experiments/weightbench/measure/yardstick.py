@@ -79,13 +79,13 @@ def change(a: tuple[float, ...], b: tuple[float, ...]) -> float:
 def take_mark(clock: Clock = SYSTEM_CLOCK) -> Mark:
     """Time the yardstick now; about a third of a second.
 
-    Nothing here comes from the allocator or goes back to it: large blocks that are freed change how glibc
-    serves later ones, and with that the speed of the codec that is measured next.
+    No large block goes back to the allocator here: that changes how glibc serves later ones, and with that
+    the speed of the codec that is measured next.
     """
     source, target = (np.frombuffer(mmap.mmap(-1, _COPY_BYTES), np.uint8) for _ in range(2))
     source.fill(1)
-    compressor, out = zstandard.ZstdCompressor(level=1), mmap.mmap(-1, 2 * _ZSTD_BYTES)
-    values = _values()
+    compressor, values = _zstd()
+    out = mmap.mmap(-1, 2 * _ZSTD_BYTES)
 
     def compress(_: None) -> None:
         with compressor.stream_reader(values, size=_ZSTD_BYTES) as reader:
@@ -110,10 +110,11 @@ def take_mark(clock: Clock = SYSTEM_CLOCK) -> Mark:
 
 
 @cache
-def _values() -> bytes:
-    """Bytes like the exponents of weights: normal, about five bits each."""
-    normal = np.random.default_rng(0).normal(128, 8, _ZSTD_BYTES)
-    return normal.astype(np.uint8).tobytes()
+def _zstd() -> tuple[zstandard.ZstdCompressor, bytes]:
+    """What compresses, and normal values, about five bits in each byte."""
+    random = np.random.default_rng(0)
+    parts = [random.normal(128, 8, 4096).astype(np.uint8).tobytes() for _ in range(_ZSTD_BYTES // 4096)]
+    return zstandard.ZstdCompressor(level=1), b"".join(parts)
 
 
 def _speeds(mark: Mark) -> tuple[float, float]:
