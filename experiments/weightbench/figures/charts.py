@@ -8,6 +8,7 @@ or "paper". The papers' values are drawn hollow, in the colour of the same serie
 from __future__ import annotations
 
 from collections.abc import Sequence
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ __all__ = [
     "PAPER",
     "bars",
     "cumulative",
+    "hollow_bars",
     "intervals",
     "legend_outside",
     "lines",
@@ -43,6 +45,7 @@ _DIAMOND: dict[str, Any] = {
     "markerfacecolor": "white", "markeredgecolor": "black",
 }  # fmt: skip
 _EDGE: dict[str, Any] = {"edgecolor": "black", "linewidth": 0.4}
+_TICK_WIDTH = 26  # characters of a group's name in a line
 _FEW = 40  # bars up to which values are written on them
 
 
@@ -115,7 +118,7 @@ def bars(
             for at, value, end in zip(y, part["value"], _ends(part), strict=True):
                 if written:
                     axes.annotate(f" {written.format(value)}", (end, at), va="center", fontsize=6.5)
-    axes.set_yticks(range(len(groups)), groups)
+    axes.set_yticks(range(len(groups)), [fill(group, _TICK_WIDTH) for group in groups])
     axes.invert_yaxis()
     axes.margins(x=0.12)
     axes.grid(axis="y", visible=False)
@@ -126,6 +129,33 @@ def bars(
     if (data["source"] == PAPER).any():
         handles.append(Line2D([], [], label="paper's value", **_DIAMOND))
     legend_outside(axes, handles)
+
+
+def hollow_bars(
+    axes: Axes,
+    data: pandas.DataFrame,
+    *,
+    order: Sequence[str],
+    groups: Sequence[str],
+    systems: bool = True,
+    text: str = "{:.2f}",
+) -> None:
+    """Draw the papers' values as hollow bars where :func:`bars` left room: in groups of their own.
+
+    Args:
+        axes: which ``bars`` drew on, with the same ``order``, ``groups`` and ``systems``.
+        data: as for ``bars``; of it, the lines of source "paper".
+        order, groups, systems, text: see ``bars``.
+    """
+    height = 0.8 / len(order)
+    for number, name in enumerate(order):
+        drawn = look(name, order, systems=systems)
+        here = data[(data["series"] == name) & (data["source"] == PAPER) & data["x"].isin(groups)]
+        y = np.array([groups.index(x) for x in here["x"]]) + (number - (len(order) - 1) / 2) * height
+        axes.barh(y, here["value"], height * 0.8, facecolor="white", edgecolor=drawn.colour,
+                  hatch=drawn.hatch, linewidth=1.1)  # fmt: skip
+        for at, value in zip(y, here["value"], strict=True):
+            axes.annotate(f" {text.format(value)}" if text else "", (value, at), va="center", fontsize=6.5)
 
 
 def named_bars(
@@ -201,7 +231,8 @@ def cumulative(
         share = np.arange(1, len(value) + 1) / len(value)
         axes.step(np.r_[value[:1], value], np.r_[0, share], where="post", color=drawn.colour,
                   linestyle={"": "-", "//": "--", "xx": "-.", "..": ":"}.get(drawn.hatch, "-"), linewidth=1.4,
-                  marker=drawn.marker, markersize=3, label=name)  # fmt: skip
+                  marker=drawn.marker, markersize=3, markevery=max(1, len(value) // 12),
+                  label=name)  # fmt: skip
     axes.set_ylim(0, 1.02)
     axes.set_ylabel("share of cases")
     legend_outside(axes)
