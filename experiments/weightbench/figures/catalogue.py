@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from weightbench.figures import pareto
+from weightbench.figures import pareto, qstore
 from weightbench.figures.sheet import Sheet
 from weightcodecs.errors import UnknownNameError
 
 __all__ = ["SHEETS", "sheet_named"]
 
 SHEETS: dict[str, tuple[Sheet, ...]] = {
+    "qstore": qstore.SHEETS,
     "pareto": pareto.SHEETS,
 }
 """A paper's figures in its order; "pareto" is what no paper has: all systems in one picture."""

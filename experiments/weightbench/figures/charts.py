@@ -156,6 +156,10 @@ def hollow_bars(
                   hatch=drawn.hatch, linewidth=1.1)  # fmt: skip
         for at, value in zip(y, here["value"], strict=True):
             axes.annotate(f" {text.format(value)}" if text else "", (value, at), va="center", fontsize=6.5)
+    legend = axes.get_legend()
+    if legend is not None and (data["source"] == PAPER).any():
+        named = [Patch(facecolor="white", edgecolor="black", label="hollow: the paper's")]
+        legend_outside(axes, [*legend.legend_handles, *named])  # type: ignore[list-item]
 
 
 def named_bars(
@@ -177,10 +181,12 @@ def named_bars(
         axes.barh([place] * len(ours), ours["value"], 0.76, color=drawn.colour, hatch=drawn.hatch, **_EDGE,
                   xerr=intervals(ours), capsize=2, error_kw={"linewidth": 0.8})  # fmt: skip
         axes.plot(paper["value"], [place] * len(paper), zorder=4, **_DIAMOND)
-        for values, shift in ((_ends(ours), 3), (paper["value"], 6)):
-            for end, value in zip(values, (ours if shift == 3 else paper)["value"], strict=True):
-                axes.annotate(text.format(value), (end, place), xytext=(shift, 0), va="center", fontsize=7,
-                              textcoords="offset points")  # fmt: skip
+        said = [text.format(value) for value in ours["value"]]
+        said += [f"(paper {text.format(value)})" for value in paper["value"]]
+        if text and said:
+            end = max([*_ends(ours), *paper["value"]])
+            axes.annotate(" ".join(said), (end, place), xytext=(6 if len(paper) else 3, 0), va="center",
+                          textcoords="offset points", fontsize=7)  # fmt: skip
     axes.set_yticks(range(len(order)), order)
     axes.set_ylim(len(order) - 0.4, -0.6)
     axes.margins(x=0.15)

@@ -18,11 +18,11 @@ matplotlib.use("Agg")
 from matplotlib import pyplot
 
 __all__ = [
-    "BLACK", "BLUE", "GREEN", "GREY", "ORANGE", "PINK", "RED", "SKY", "YELLOW",
+    "BLACK", "BLUE", "DARK_GREY", "GREEN", "GREY", "ORANGE", "PINK", "RED", "SKY", "YELLOW",
     "SystemStyle", "styled", "system_style",
 ]  # fmt: skip
 
-BLACK, GREY = "#000000", "#999999"
+BLACK, DARK_GREY, GREY = "#000000", "#777777", "#999999"
 ORANGE, SKY, GREEN, YELLOW = "#E69F00", "#56B4E9", "#009E73", "#F0E442"
 BLUE, RED, PINK = "#0072B2", "#D55E00", "#CC79A7"
 
@@ -72,13 +72,13 @@ _SYSTEMS = {
     "fm_delta": SystemStyle(GREEN, "^", "//"),
     "qstore": SystemStyle(PINK, "s", ""),
     "qstore_chain": SystemStyle(PINK, "D", "xx"),
-    "identity": SystemStyle("#dddddd", "|", ""),
-    "zstd": SystemStyle(GREY, "o", ""),
-    "lz4": SystemStyle(GREY, "v", "//"),
-    "brotli": SystemStyle(GREY, "s", "xx"),
-    "zlib": SystemStyle(GREY, "D", ".."),
-    "xz": SystemStyle(GREY, "P", "\\\\"),
-    "bg4_lz4": SystemStyle(GREY, "<", "oo"),
+    "identity": SystemStyle("#bbbbbb", "x", ""),
+    "zstd": SystemStyle(DARK_GREY, "o", ""),
+    "lz4": SystemStyle(DARK_GREY, "v", "//"),
+    "brotli": SystemStyle(DARK_GREY, "s", "xx"),
+    "zlib": SystemStyle(DARK_GREY, "D", ".."),
+    "xz": SystemStyle(DARK_GREY, "P", "\\\\"),
+    "bg4_lz4": SystemStyle(DARK_GREY, "<", "oo"),
     "openzl": SystemStyle(BLACK, "o", "//"),
     "blosc2": SystemStyle(BLACK, "s", "xx"),
     "pcodec": SystemStyle(BLACK, "D", ".."),
