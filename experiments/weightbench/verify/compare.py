@@ -32,7 +32,12 @@ _WORDS = 1 << 14  # 64-bit words compared at once: the result stays in the first
 
 
 def check(
-    codec: Coder, original: Array, decoded: Array, key: str = "", round: int = 1
+    codec: Coder,
+    original: Array,
+    decoded: Array,
+    key: str = "",
+    round: int = 1,
+    counts: NDArray[np.int64] | None = None,
 ) -> tuple[UnitVerdict, Moments]:
     """Compare a decoded array with its original, exactly.
 
@@ -42,6 +47,8 @@ def check(
         decoded: what came back.
         key: names the unit in the verdict.
         round: names the round in the verdict.
+        counts: of `histogram.new_counts`, added to: errors by powers of two, of every value that is finite on
+            both sides, if the codec is bounded or broke its promise.
 
     Returns:
         the verdict, and the error moments for merging.
@@ -62,7 +69,7 @@ def check(
         return finite, Moments()
     # A bound that follows the data is judged by the largest magnitude of this very unit.
     judged = bound.of(_largest(x)) if bound.of_max else bound
-    tally = _Tally(key, round, format, judged, bound)
+    tally = _Tally(key, round, format, judged, bound, counts)
     start = 0
     while start < x.size:
         start += tally.take_inside(x[start:], y[start:])
@@ -116,6 +123,7 @@ class _Tally:
     format: FloatFormat
     bound: ErrorBound
     promised: ErrorBound
+    counts: NDArray[np.int64] | None
     values: int = 0
     exact: int = 0
     beyond: int = 0
@@ -159,7 +167,8 @@ class _Tally:
             return 0
         from weightbench.verify.kernel import errors_inside  # loads Numba
 
-        found = errors_inside(x, y, self.format, self.bound.absolute, self.bound.relative, self.max_rel)
+        bound = self.bound.absolute, self.bound.relative
+        found = errors_inside(x, y, self.format, *bound, self.max_rel, self.counts)
         if found.values:
             self.values += found.values
             self.exact += found.values - found.differing
@@ -170,7 +179,7 @@ class _Tally:
         """Statistics of finite values, and where they exceed the bound; None if they nowhere do."""
         from weightbench.verify.kernel import all_errors  # loads Numba, which lossless codecs can do without
 
-        found = all_errors(x, y)
+        found = all_errors(x, y, self.counts)
         self._take(x, y, found)
         inside = self._surely_inside(found.top, found.relative, found.at_zero)
         return None if found.top == 0.0 or inside else self._beyond(x, y)

@@ -16,12 +16,14 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from weightbench.verify.histogram import ZERO, no_counts
 from weightcodecs.formats import FloatFormat
 from weightcodecs.kernels.bitcast import float_bits, float_of, shift_within
 
 __all__ = ["Found", "all_errors", "errors_inside", "errors_reference", "may_exceed"]
 
 Array = NDArray[Any]
+Counts = NDArray[np.int64]
 
 _PART = 512
 _MOST = 2.0**400  # squares of errors between this and its inverse neither overflow nor vanish
@@ -57,14 +59,16 @@ class Found(NamedTuple):
 
 
 def errors_inside(
-    x: Array, y: Array, format: FloatFormat, absolute: float, factor: float, relative: float
-) -> Found:
+    x: Array, y: Array, format: FloatFormat, absolute: float, factor: float, relative: float,
+    counts: Counts | None = None,
+) -> Found:  # fmt: skip
     """Survey values for as long as they are finite and surely keep a bound.
 
     Args:
         x, y: flat, of this format, contiguous.
         absolute, factor: |y − x| ≤ absolute, or |y − x| ≤ factor·|x|; the other one is 0.
         relative: the largest relative error found before.
+        counts: of `histogram.new_counts`, added to; None: errors are not counted.
 
     Returns:
         what there is in the values before the first part that has to be looked at more closely, or that
@@ -73,17 +77,18 @@ def errors_inside(
     widening = _WIDENING.get(format.name, _UNCOMPILED)
     if widening == _UNCOMPILED or (absolute == 0.0) == (factor == 0.0):
         return Found(0, 0.0, 0.0, 0.0, relative, 0.0, 0.0, 0.0, 0, 0)
-    return _surveyed(x, y, widening, True, absolute, factor, relative)
+    return _surveyed(x, y, widening, True, absolute, factor, relative, counts)
 
 
-def all_errors(x: Array, y: Array) -> Found:
+def all_errors(x: Array, y: Array, counts: Counts | None = None) -> Found:
     """Survey finite float64 or float32 values, whatever the errors; x and y not empty."""
-    return _surveyed(x, y, _AS_IT_IS, False, 0.0, 0.0, 0.0)
+    return _surveyed(x, y, _AS_IT_IS, False, 0.0, 0.0, 0.0, counts)
 
 
 def _surveyed(
-    x: Array, y: Array, widening: int, checked: bool, absolute: float, factor: float, relative: float
-) -> Found:
+    x: Array, y: Array, widening: int, checked: bool, absolute: float, factor: float, relative: float,
+    counts: Counts | None,
+) -> Found:  # fmt: skip
     bits, wide = np.dtype(f"u{x.itemsize}"), np.dtype("f8" if x.itemsize == 8 else "f4")
     a, b = np.empty(_PART, wide), np.empty(_PART, wide)
     integer = np.dtype(f"i{wide.itemsize}")
@@ -92,7 +97,7 @@ def _surveyed(
     return Found(
         *_survey(
             p, q, widening, a, b, a.view(integer), b.view(integer),
-            checked, absolute, factor, relative,
+            checked, absolute, factor, relative, no_counts() if counts is None else counts,
         )
     )  # fmt: skip
 
@@ -100,7 +105,7 @@ def _surveyed(
 @njit(nogil=True, cache=True, error_model="numpy")
 def _survey(
     p: Array, q: Array, widening: int, a: Array, b: Array, a_bits: Array, b_bits: Array,
-    checked: bool, absolute: float, factor: float, relative: float,
+    checked: bool, absolute: float, factor: float, relative: float, counts: Counts,
 ) -> Any:  # fmt: skip
     ends, least_bits = np.zeros(2, a_bits.dtype), np.zeros(2, a_bits.dtype)
     least = least_bits.view(a.dtype)
@@ -138,6 +143,11 @@ def _survey(
                 break
         if least_x == 0.0:
             signs += _sign_changes(i, j)
+        if counts.size > 0:
+            if part_top == 0.0:
+                counts[0, ZERO] += size
+            else:
+                _count_exponents(u, v, counts)
         ends[0] = low if taken == 0 else min(ends[0], low)
         ends[1] = high if taken == 0 else max(ends[1], high)
         top, at_zero, relative = max(top, part_top), max(at_zero, part_at_zero), part_relative
@@ -205,6 +215,15 @@ def _errors(x: Array, y: Array) -> Any:
         total += error
         squares += error * error
     return float_of(np.uint64(top)), total, squares
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _count_exponents(x: Array, y: Array, counts: Counts) -> None:
+    """See `histogram`. Two tables in turn: a counter stored a moment ago makes the next load wait."""
+    for i in range(x.size):
+        error = abs(np.float64(y[i]) - np.float64(x[i]))
+        bits: Any = float_bits(error)
+        counts[i & 1, np.uint64(ZERO) if error == 0.0 else bits >> np.uint64(52)] += 1
 
 
 @njit(nogil=True, cache=True, error_model="numpy")

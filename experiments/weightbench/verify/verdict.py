@@ -114,6 +114,8 @@ class Verdict:
         exact_share: share of values that came back bit for bit; None without values.
         share_beyond_bound: share of values beyond the bound; None without values.
         violations: the first broken promise of every unit that has one, at most 20 of them.
+        histogram: |decoded − original| by powers of two over the `compared` values of first rounds, see
+            `weightbench.verify.histogram.plain_counts`; None if there are none.
     """
 
     violated: bool
@@ -137,6 +139,7 @@ class Verdict:
     nonfinite_changed: int
     zero_sign_changed: int
     violations: tuple[Violation, ...]
+    histogram: dict[str, Any] | None = None
 
     def plain(self) -> dict[str, Any]:
         """Nested dicts and lists of JSON's own types, without NaN or infinity."""

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from weightbench.systems import Coder
 from weightbench.verify.compare import check
+from weightbench.verify.histogram import new_counts, plain_counts
 from weightbench.verify.moments import Moments, psnr
 from weightbench.verify.verdict import UnitVerdict, Verdict
 
@@ -32,6 +33,7 @@ class Verifier:
     codec: Coder
     _first: dict[str, tuple[bytes, UnitVerdict, Moments]] = field(default_factory=dict)
     _worse: dict[str, UnitVerdict] = field(default_factory=dict)
+    _counts: NDArray[np.int64] = field(default_factory=new_counts)
     _checks: int = 0
     _repeatable: bool = True
 
@@ -51,7 +53,8 @@ class Verifier:
         known = self._first.get(key)
         if known is not None and known[0] and known[0] == _digest(decoded):
             return known[1]
-        verdict, moments = check(self.codec, original, decoded, key, round)
+        counts = self._counts if known is None else None
+        verdict, moments = check(self.codec, original, decoded, key, round, counts)
         if known is None:
             # What a lossless codec gave back is compared with the original again: that is as fast as a hash.
             plainly_exact = verdict.bit_exact and verdict.bound.lossless
@@ -116,6 +119,7 @@ class Verifier:
             nonfinite_changed=sum(u.nonfinite_changed for u in units),
             zero_sign_changed=sum(u.zero_sign_changed for u in units),
             violations=tuple(u.violation for u in units if u.violation is not None)[:_MAX_VIOLATIONS],
+            histogram=plain_counts(self._counts),
         )
 
 
