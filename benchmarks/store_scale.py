@@ -78,7 +78,9 @@ def write(store: Store, texts: list[str], number: int) -> None:
     for id_, text in rows(texts, number):
         store.path(id_).write_text(text)
     first = store.files()[0]
-    assert canonical.identity(from_json(first.read_bytes(), first.name).cell) == first.stem
+    row = from_json(first.read_bytes(), first.name)
+    assert canonical.identity(row.cell) == first.stem
+    store.put(row, force=True)  # makes what a store has beside its rows, such as the journal
 
 
 def timed(what: str, do: Callable[[], object], repeats: int = 1) -> None:

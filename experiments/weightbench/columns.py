@@ -94,30 +94,32 @@ def together(tables: Sequence[pa.Table], first: Iterable[str]) -> pa.Table:
         tables: each made by :func:`build` or by this.
         first: columns that come first, if there are such; the others come sorted.
     """
-    there = set().union(*(table.column_names for table in tables))
+    # By name from here on: a table makes the list of its names anew whenever it is asked.
+    held = [
+        dict(zip(table.column_names, zip(table.schema, table.columns, strict=True), strict=True))
+        for table in tables
+    ]
+    there = set().union(*held)
     leading = [name for name in first if name in there]
-    names = [*leading, *sorted(there.difference(leading))]
     fields, columns = [], []
-    for name in names:
-        held = [table.schema.field(name) for table in tables if name in table.column_names]
-        kinds = sorted({kind for field in held for kind in kinds_of(field)})
+    for name in [*leading, *sorted(there.difference(leading))]:
+        kinds = sorted({kind for part in held if name in part for kind in kinds_of(part[name][0])})
         type_ = _type(kinds)
+        chunks: list[pa.Array] = []
+        for part, table in zip(held, tables, strict=True):
+            chunks += _cast(part[name][1], type_) if name in part else [pa.nulls(table.num_rows, type_)]
         fields.append(pa.field(name, type_, metadata={_KINDS: ",".join(kinds)}))
-        columns.append(pa.chunked_array([c for table in tables for c in _chunks(table, name, type_)], type_))
+        columns.append(pa.chunked_array(chunks, type_))
     return pa.table(columns, schema=pa.schema(fields))
 
 
-def _chunks(table: pa.Table, name: str, type_: pa.DataType) -> list[pa.Array]:
-    """A column in a type that is as wide or wider, nulls where the table has none."""
-    if name not in table.column_names:
-        return [pa.nulls(table.num_rows, type_)]
-    column = table.column(name)
+def _cast(column: pa.ChunkedArray, type_: pa.DataType) -> list[pa.Array]:
+    """The chunks of a column in a type that is as wide or wider."""
     if column.type == type_:
         return list(column.chunks)
     if type_ == pa.float64() and column.type == pa.int64():
         return list(column.cast(type_, safe=False).chunks)
-    texts = [None if value is None else canonical.dumps(value) for value in column.to_pylist()]
-    return [pa.array(texts, type_)]
+    return [pa.array([None if v is None else canonical.dumps(v) for v in column.to_pylist()], type_)]
 
 
 def without(table: pa.Table, ids: Sequence[str], first: Container[str]) -> pa.Table:

@@ -117,8 +117,10 @@ def _joined(folders: Sequence[Path], name: Name, columns: Columns) -> pa.Table:
         parts.append(table.add_column(0, store.field("store"), store["store"]))
         seen |= ids
     table = together(parts, ["store", *(CELL_COLUMNS if name == "cells" else TENSOR_COLUMNS)])
-    wanted = table.column_names if columns is None else dict.fromkeys(["store", *columns])
-    return table.select([name for name in wanted if name in table.column_names])
+    if columns is None:
+        return table
+    there = set(table.column_names)
+    return table.select([name for name in dict.fromkeys(["store", *columns]) if name in there])
 
 
 def _polars() -> Any:

@@ -124,8 +124,10 @@ def read_cells(root: Path, columns: Sequence[str] | None = None, damaged: Damage
         return read_frozen(root, "cells", columns)
     wanted = None if columns is None else {*columns, "id"}
     cells = _present(store, ["cells"], damaged, wanted)["cells"]
-    chosen = cells.column_names if columns is None else dict.fromkeys(columns)
-    return cells.select([name for name in chosen if name in cells.column_names])
+    if columns is None:
+        return cells
+    there = set(cells.column_names)
+    return cells.select([name for name in dict.fromkeys(columns) if name in there])
 
 
 def _present(
