@@ -7,8 +7,8 @@
     df = weightbench.results.cells(["results", "results/reference"])  # own rows first; column store
     df = weightbench.results.tensors()  # one line a tensor
 
-DuckDB reads the files that :func:`weightbench.table.build_table` writes:
-``select * from 'results/cells.parquet'``.
+DuckDB reads the files that :func:`weightbench.table.build_table` writes, in a store of more than 2,000 cells
+one or two a table: ``select * from read_parquet('results/cells*.parquet', union_by_name=true)``.
 """
 
 import os
@@ -111,7 +111,7 @@ def _joined(folders: Sequence[Path], name: Name, columns: Columns) -> pa.Table:
     parts = []
     for folder in folders:
         table = _table(folder, name, None if columns is None else ["id", *columns])
-        ids = set(read_cells(folder, ["id"])["id"].to_pylist())
+        ids = set((table if name == "cells" else read_cells(folder, ["id"]))["id"].to_pylist())
         table = table.filter(pc.is_in(table["id"], value_set=pa.array(ids - seen, pa.string())))
         store = build([{"store": str(folder)}] * table.num_rows, {"store": "text"})
         parts.append(table.add_column(0, store.field("store"), store["store"]))
