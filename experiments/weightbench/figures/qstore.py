@@ -10,7 +10,7 @@ import pandas
 
 from weightbench.figures.charts import OURS, PAPER, bars, lines, reference_line
 from weightbench.figures.published import published
-from weightbench.figures.rows import NoRowsError, Rows, numbers, parsed
+from weightbench.figures.rows import NoRowsError, Rows, numbers, parsed, records
 from weightbench.figures.sheet import Sheet
 
 from matplotlib import pyplot  # isort: skip - after weightbench, whose style chooses the backend
@@ -31,7 +31,7 @@ def _case(row: Mapping[str, Any]) -> str:
 
 def _pairs(rows: Rows, *columns: str) -> pandas.DataFrame:
     cells = rows.where(workload="pair").having("cell.workload.low", *columns).one_each()
-    return cells.assign(case=[_case(row) for row in cells.to_dict("records")])
+    return cells.assign(case=[_case(row) for row in records(cells)])
 
 
 # Storage ------------------------------------------------------------------------------------------------
@@ -60,7 +60,7 @@ def _draw_storage(data: pandas.DataFrame) -> Figure:
 
 
 def _loads(cells: pandas.DataFrame) -> Iterator[dict[str, Any]]:
-    for row, loads in zip(cells.to_dict("records"), parsed(cells, _LOADS), strict=True):
+    for row, loads in zip(records(cells), parsed(cells, _LOADS), strict=True):
         for load in loads:
             yield {**load, "label": row["label"], "case": row["case"], "id": row["id"]}
 
@@ -76,10 +76,10 @@ _ENDS = ("median", "ci_low", "ci_high")
 def _times_data(rows: Rows) -> pandas.DataFrame:
     cells = _pairs(rows, _LOADS)
     made = []
-    for row in cells.to_dict("records"):
+    for row in records(cells):
         for what, column in _WHOLE.items():
             made.append(_time(row, what, {end: row.get(f"{column}.{end}") for end in _ENDS}))
-    by_id = {row["id"]: row for row in cells.to_dict("records")}
+    by_id = {row["id"]: row for row in records(cells)}
     names = {"high": "load high", "low": "load low alone"}
     for load in _loads(cells):
         if load["load"] in names and load["bandwidth_mb_per_s"] is None:
@@ -171,7 +171,7 @@ _GIVEN = {
 def _entropy_data(rows: Rows) -> pandas.DataFrame:
     cells = _pairs(rows.where(cell__distributions=True, system="identity"))
     made = []
-    for row in cells.to_dict("records"):
+    for row in records(cells):
         high, low = row["dtype"], row["cell.workload.low"]
         for name, fields in _GIVEN.items():
             parts = [row.get(f"result.distributions.pair.{high}_{low}.{field}", np.nan) for field in fields]
@@ -201,7 +201,7 @@ def _chain_data(rows: Rows) -> pandas.DataFrame:
         alone = part[part["cell.workload.low"] == "nf4"].set_index("label")[
             "result.workload.low_alone.blob_bytes"
         ]
-        for row in part[part["cell.workload.low"] == "int8"].to_dict("records"):
+        for row in records(part[part["cell.workload.low"] == "int8"]):
             # QStore's pairs share a blob, so its NF4 version has no size of its own: ZipNN's stands in.
             third = "zipnn" if row["system"] == "qstore" else row["label"]
             if row["system"] != _CHAIN and third not in alone:

@@ -26,9 +26,9 @@ from weightbench.errors import WeightbenchError
 from weightbench.systems import get_system_or_codec
 from weightcodecs import WeightCodecsError
 
-__all__ = ["NoRowsError", "Rows", "numbers", "options_of", "parsed", "read_cells"]
+__all__ = ["NoRowsError", "Rows", "numbers", "options_of", "parsed", "read_cells", "records"]
 
-_NOT_WHAT = ("cell.measure.", "cell.eval.", "cell.codec.version", "cell.model.revision")
+_NOT_WHAT = ("cell.measure.", "cell.eval.", "cell.distributions", "cell.codec.version", "cell.model.revision")
 _THREADS = "cell.measure.threads"
 _ROUNDS = "result.speed.encode.mb_per_s.n"
 
@@ -130,6 +130,11 @@ def numbers(frame: pandas.DataFrame, column: str) -> pandas.Series[float]:
     if column not in frame:
         return pandas.Series(np.nan, index=frame.index, dtype=np.float64)
     return frame[column].astype(np.float64)
+
+
+def records(frame: pandas.DataFrame) -> list[dict[str, Any]]:
+    """Return a frame's lines as mappings from column to value."""
+    return [{str(key): value for key, value in line.items()} for line in frame.to_dict("records")]
 
 
 def parsed(frame: pandas.DataFrame, column: str) -> list[Any]:
