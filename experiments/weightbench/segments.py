@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from weightbench.columns import together
+from weightbench.columns import lines, together
 from weightbench.journal import Mark
 from weightbench.store import prepared, sync_folder
 
@@ -147,5 +147,7 @@ def joined(tables: Iterable[pa.Table], first: Iterable[str]) -> pa.Table:
     tables = list(tables)
     parts = [table for table in tables if table.num_rows] or tables[:1]
     whole = together(parts, first)
+    if len(parts) < 2:
+        return whole
     # A stable sort: of one cell's lines the order stays.
-    return whole.take(pc.sort_indices(whole["id"])) if len(parts) > 1 else whole
+    return lines(whole, pc.sort_indices(whole["id"]).to_numpy())

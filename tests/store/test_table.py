@@ -240,6 +240,7 @@ def test_some_columns_are_those_of_all(root: Path, batch: int, monkeypatch: pyte
     monkeypatch.setattr("weightbench.table._BATCH", batch)
     if batch == 2:
         monkeypatch.setattr("weightbench.table._LARGE", 0)
+        monkeypatch.setattr("weightbench.columns._FEW", 0)
     store = Store(root)
 
     def same() -> None:
