@@ -16,11 +16,11 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
 from weightbench.errors import MissingExtraError, RunnerError
-from weightbench.launchers import is_parallel, refuse_shared_cores, require_plugin, worker_loss
+from weightbench.launchers import is_parallel, refuse_shared_cores, require_plugin, runs_here, worker_loss
 from weightbench.measure.plan import MeasurePlan
 from weightbench.request import BadRequestError, register_schema, request_of
 from weightbench.runner.cores import cores_of_this_machine, leased
-from weightbench.sweep import Refusal, SweepCallback
+from weightbench.sweep import Refusal, SweepCallback, stop_following
 
 CONF = Path(__file__).parents[2] / "conf"
 LAUNCHERS = sorted(path.stem for path in (CONF / "hydra" / "launcher").glob("*.yaml"))
@@ -59,6 +59,41 @@ def test_a_missing_extra_is_said_with_the_command(launcher: str, monkeypatch: py
     monkeypatch.setitem(sys.modules, f"hydra_plugins.{plugin}", None)
     with pytest.raises(MissingExtraError, match=r"pip install -c constraints\.txt -e '\.\[(sweeps|ray)\]'"):
         require_plugin(config)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "here"),
+    [
+        ([], True),
+        (["hydra/launcher=joblib"], True),
+        (["hydra/launcher=submitit_local"], True),
+        (["hydra/launcher=submitit_slurm"], False),
+        (["hydra/launcher=ray", "hydra.launcher.ray.init.address=local"], True),
+        (["hydra/launcher=ray", "hydra.launcher.ray.init.address=10.0.0.1:6379"], False),
+    ],
+)
+def test_where_cells_run(overrides: list[str], here: bool) -> None:
+    assert runs_here(composed(*overrides)) is here
+
+
+@pytest.mark.parametrize(
+    ("overrides", "waits"),
+    [
+        (["hydra/launcher=joblib", "cores_per_cell=1"], [7.0]),
+        (["hydra/launcher=joblib", "cores_per_cell=1", "dry_run=true"], []),
+        (["hydra/launcher=joblib", "measure=ratio"], []),
+        (["measure=timing"], []),  # each cell looks for itself
+    ],
+)
+def test_a_parallel_sweep_of_timings_looks_for_a_quiet_machine_before_it_starts(
+    overrides: list[str], waits: list[float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited = list[float]()
+    monkeypatch.setattr("weightbench.sweep.callback.settle", waited.append)
+    monkeypatch.setenv("WEIGHTBENCH_SWEEP", "{}")  # put back afterwards
+    SweepCallback().on_multirun_start(composed(*overrides, "quiet_wait_s=7", f"results={tmp_path}"))
+    stop_following()
+    assert waited == waits
 
 
 def test_no_slurm_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

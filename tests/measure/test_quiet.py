@@ -24,7 +24,7 @@ def _afresh(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def neighbours() -> Iterator[None]:
+def neighbours() -> Iterator[list[int]]:
     """A busy process for every core."""
     spin = "print(flush=True)\nwhile True: pass"
     command = [sys.executable, "-c", spin]
@@ -34,14 +34,17 @@ def neighbours() -> Iterator[None]:
     for process in running:
         assert process.stdout is not None
         process.stdout.readline()
-    yield
+    yield [process.pid for process in running]
     for process in running:
         process.kill()
         process.communicate()
 
 
-@pytest.mark.usefixtures("neighbours")
-def test_busy_neighbours_are_seen(capfd: pytest.CaptureFixture[str]) -> None:
+def test_busy_neighbours_are_seen(
+    neighbours: list[int], capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quiet, "_SHOWN", 1000)  # others may be busier
+    monkeypatch.setattr(quiet, "_TICKS", 0)
     probe = NoiseProbe.start()
     assert any("other processes used" in line for line in passing_noise())
     assert any("other processes used" in line for line in probe.flags())
@@ -50,6 +53,7 @@ def test_busy_neighbours_are_seen(capfd: pytest.CaptureFixture[str]) -> None:
     assert "warning: this machine is not quiet" in said
     assert "other processes used" in said
     assert "quiet_wait_s" in said
+    assert all(f"(process {pid})" in said for pid in neighbours)
 
 
 def test_what_this_process_uses_itself_is_nobody_elses(

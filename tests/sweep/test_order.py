@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf
 
 from weightbench.request import BadRequestError, register_schema, request_of
-from weightbench.sweep import register_sweeper
+from weightbench.sweep import command_line, register_sweeper
 from weightbench.sweep.order import ShuffledSweeper, order, shuffle_seed
 from weightbench.sweep.watch import SHUFFLED
 
@@ -94,6 +94,10 @@ def test_hydra_finds_the_sweeper() -> None:
     )
     assert isinstance(made, ShuffledSweeper)
     assert config.hydra.sweeper._target_ == SHUFFLED
+
+
+def test_a_command_says_each_word_once() -> None:
+    assert command_line(["codec=zstd", "force=true", "force=true"]).endswith(" codec=zstd force=true")
 
 
 def test_waiting_is_no_negative_time() -> None:

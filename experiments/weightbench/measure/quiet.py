@@ -30,9 +30,9 @@ def passing_noise() -> list[str]:
     found = probe.happened(NoiseProbe.start())
     if not found:
         return []
-    used = {key: now - ticks.get(key, 0) for key, now in _ticks().items()}
-    most = sorted((key for key, n in used.items() if n >= _TICKS), key=used.__getitem__, reverse=True)
-    names = ", ".join(f"{name} (process {pid})" for pid, name in most[:_SHOWN])
+    used = [(now - ticks.get(pid, (0, ""))[0], name, pid) for pid, (now, name) in _ticks().items()]
+    most = sorted((each for each in used if each[0] >= _TICKS), reverse=True)[:_SHOWN]
+    names = ", ".join(f"{name} (process {pid})" for _, name, pid in most)
     return found + ([f"most of that by {names}"] if names else [])
 
 
@@ -82,8 +82,8 @@ def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def _ticks() -> dict[tuple[int, str], int]:
-    """CPU ticks of every other process that can be seen, by number and name."""
+def _ticks() -> dict[int, tuple[int, str]]:
+    """CPU ticks and name of every other process that can be seen, by number; names change."""
     found = {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -91,5 +91,6 @@ def _ticks() -> dict[tuple[int, str], int]:
         except OSError:  # it has ended
             continue
         words = tail.split()
-        found[int(folder.name), head.partition("(")[2]] = int(words[11]) + int(words[12])
-    return {key: ticks for key, ticks in found.items() if key[0] != os.getpid()}
+        found[int(folder.name)] = int(words[11]) + int(words[12]), head.partition("(")[2]
+    found.pop(os.getpid(), None)
+    return found
