@@ -113,7 +113,7 @@ def test_what_is_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_wheels_are_pinned() -> None:
-    for name in ("minilm", "smollm2"):
+    for name in ("minilm", "minilm_sre", "smollm2", "wordllama"):
         source = request(f"model={name}").model.source
         assert isinstance(source, WheelSource)
         assert len(source.sha256) == 64

@@ -231,6 +231,30 @@ def test_minilm(reassemble: Callable[..., dict[str, bytes]]) -> None:
 
 @pytest.mark.network
 @pytest.mark.usefixtures("own_cache")
+def test_minilm_sre_is_a_fine_tune_of_minilm() -> None:
+    model, base = (open_model(configured(name)) for name in ("minilm_sre", "minilm"))
+    assert (model.name, model.base) == ("minilm_sre", base.name)
+    assert set(base.tensors) - set(model.tensors) == {"embeddings.position_ids"}
+    for name, info in model.tensors.items():
+        assert (info.format, info.shape) == ("float32", base.tensors[name].shape)
+    name = "encoder.layer.0.output.dense.weight"
+    change = model.read(name) - base.read(name)
+    assert 0 < change.std() < 0.1 * base.read(name).std()
+
+
+@pytest.mark.network
+@pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="the pinned wheel is of Python 3.11")
+@pytest.mark.usefixtures("own_cache")
+def test_wordllama_is_float16_as_published() -> None:
+    model = open_model(configured("wordllama"))
+    (info,) = model.tensors.values()
+    assert (info.format, info.shape) == ("float16", (32_000, 256))
+    # Full mantissas: it is not something narrower, widened.
+    assert (model.read(info.name).view(np.uint16) & 7 != 0).mean() > 0.8
+
+
+@pytest.mark.network
+@pytest.mark.usefixtures("own_cache")
 def test_smollm2_equals_what_transformers_loads() -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
