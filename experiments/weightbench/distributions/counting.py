@@ -1,7 +1,7 @@
 """Kernels that count patterns: halves of words, bytes of words, and the length of a Huffman code.
 
-Counters are of 32 bits; callers hand over fewer than 2^31 words at once and add up in 64 bits. Each counter
-stands in two tables, used in turn: one that was stored a moment ago would make the next load wait for it.
+Each counter stands in two tables, used in turn: one that was stored a moment ago would make the next load
+wait for it.
 """
 
 # Numba types the bodies of compiled functions, not mypy.
@@ -36,12 +36,12 @@ def _highest(words: Array, shift: Any, counts: Array) -> None:
         counts[0, words[at] >> shift] += np.uint32(1)
 
 
-def count_highest(words: Array) -> NDArray[np.int64]:
-    """Count the highest 16 bits (all, if there are fewer) of unsigned words (n,): int64 (2^16 or 2^8,)."""
-    bits = 8 * words.itemsize
-    counts = np.zeros((2, 1 << min(bits, HIGH)), np.uint32)
-    _highest(words, words.dtype.type(max(bits - HIGH, 0)), counts)
-    return counts.sum(axis=0, dtype=np.int64)
+def count_highest(words: Array, counts: NDArray[np.uint32]) -> None:
+    """Count the highest 16 bits (all, if there are fewer) of unsigned words (n,).
+
+    `counts` is uint32 (2, 2^16 or 2^8), added to; it must not have counted more than 2^32 words.
+    """
+    _highest(words, words.dtype.type(max(8 * words.itemsize - HIGH, 0)), counts)
 
 
 @kernel
@@ -54,11 +54,12 @@ def _bytes(words: Array, counts: Array) -> None:
                 counts[i & 1, plane, (np.uint64(words[i]) >> shift) & np.uint64(0xFF)] += np.uint32(1)
 
 
-def count_bytes(words: Array, planes: int) -> NDArray[np.int64]:
-    """Count the lowest `planes` bytes of unsigned words (n,), each by itself: int64 (planes, 256)."""
-    counts = np.zeros((2, planes, 256), np.uint32)
+def count_bytes(words: Array, counts: NDArray[np.uint32]) -> None:
+    """Count the lowest bytes of unsigned words (n,), each by itself.
+
+    `counts` is uint32 (2, bytes, 256), added to; it must not have counted more than 2^32 words.
+    """
     _bytes(words, counts)
-    return counts.sum(axis=0, dtype=np.int64)
 
 
 @kernel

@@ -20,7 +20,7 @@ from weightbench.models import Model
 from weightbench.models.model import Array
 from weightcodecs.formats import FloatFormat, get_format
 
-from .delta_counting import count_changes, count_classes
+from .delta_counting import count_changes, count_classes, gather
 from .entropies import Counts, entropy_bits, rounded, trimmed
 from .representations import Representations
 from .values import PIECE, ValueCounts, patterns
@@ -85,7 +85,7 @@ def _pieces(model: Model, base: Model, key: str, match: Match) -> Iterator[tuple
 
 def values_of(words: Array, format: FloatFormat) -> Array:
     """Return patterns as the float32 or float64 values that they are, read-only."""
-    values: Array = words.view(format.dtype) if format.bits >= 32 else _value_table(format)[words]
+    values: Array = words.view(format.dtype) if format.bits >= 32 else gather(_value_table(format), words)
     values.flags.writeable = False
     return values
 

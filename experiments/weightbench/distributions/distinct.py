@@ -73,11 +73,25 @@ def _note(hashes: Array, table: Array, state: Array) -> int:
     return hashes.size
 
 
+@kernel
+def _take_out(table: Array, mask: Any, kept: Array) -> int:
+    """Empty the table; return how many hashes have none of the bits of `mask`, and set them."""
+    found = 0
+    for slot in range(table.size):
+        h = table[slot]
+        table[slot] = 0
+        if h != 0 and h & mask == 0:
+            kept[found] = h
+            found += 1
+    return found
+
+
 class DistinctPatterns:
     """Counts the distinct patterns of unsigned words of 4 or 8 bytes."""
 
     def __init__(self, nbytes: int) -> None:
         self._table = np.zeros(_SLOTS, f"u{nbytes}")
+        self._kept = np.empty(MOST + 1, f"u{nbytes}")
         self._state = np.zeros(3, np.int64)
         self._mix = _mix32 if nbytes == 4 else _mix64
         self._hashes = np.empty(_BLOCK, f"u{nbytes}")
@@ -95,14 +109,12 @@ class DistinctPatterns:
                     self._thin_out()
 
     def _thin_out(self) -> None:
-        kept = self._table
         while 2 * self._state[1] >= _SLOTS:
             self._state[0] += 1
-            kept = kept[(kept != 0) & (kept & kept.dtype.type((1 << int(self._state[0])) - 1) == 0)]
-            self._state[1] = kept.size
-        self._table = np.zeros(_SLOTS, kept.dtype)
-        self._state[1] = 0
-        _note(kept, self._table, self._state)
+            mask = self._table.dtype.type((1 << int(self._state[0])) - 1)
+            kept = self._kept[: int(_take_out(self._table, mask, self._kept))]
+            self._state[1] = 0
+            _note(kept, self._table, self._state)
 
     @property
     def sampled(self) -> float:

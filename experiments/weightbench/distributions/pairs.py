@@ -21,7 +21,7 @@ from weightbench.pairing import PairOf, pair_arrays
 from weightcodecs.formats import FloatFormat, get_format
 from weightcodecs.quantise import BLOCK, code_intervals, unpack_nibbles
 
-from .counting import HIGH, count_bytes, count_highest
+from .counting import HIGH, count_highest
 from .entropies import Counts, entropy_bits, rounded
 from .pair_counting import CellTotals, Edges, count_cells
 from .values import patterns
@@ -84,13 +84,13 @@ class PairCounts:
             low = patterns(codes)
             row = prod(values.shape[1:]) if values.ndim > 1 else words.size
         low.flags.writeable = False
-        found = count_highest(words)
+        found = _of(words, HIGH)
         self.tensors += 1
         self.values += words.size
         self.without_scales += scales is None
         self.in_tensor_bits += entropy_bits(found) * words.size
         self.high += found
-        self.low += count_bytes(low, 1)[0]
+        self.low += _of(low, 8)
         self.cells.append(count_cells(words, low, row, scales, self._edges(found)))
 
     def _edges(self, found: Counts) -> Edges:
@@ -135,3 +135,11 @@ class PairCounts:
             "log2_codes_in_bin": rounded(total["log2_codes"] / known) if known else None,
             "log2_patterns_in_bin": rounded(total["log2_patterns"] / known) if known else None,
         }
+
+
+def _of(words: Array, bits: int) -> Counts:
+    """Count words (n,) of 8 or 16 bits: int64 (2^bits,)."""
+    counts = np.zeros((2, 1 << bits), np.uint32)
+    count_highest(words, counts)
+    total: Counts = counts.sum(axis=0, dtype=np.int64)
+    return total

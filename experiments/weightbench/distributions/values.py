@@ -24,6 +24,7 @@ from .entropies import Counts, marginal, symbol_costs, trimmed
 __all__ = ["ValueCounts", "patterns", "pieces", "value_distributions"]
 
 PIECE = 1 << 20  # values looked at at once
+_SETTLE = 1 << 31
 TOP = 12  # exponents whose share is told: ZipNN says of its models how much their 12 most frequent cover
 
 Progress = Callable[[int], None]
@@ -76,20 +77,34 @@ class ValueCounts:
         self.values = self.zeros = 0
         self.high: Counts = np.zeros(1 << min(format.bits, HIGH), np.int64)
         self.low: Counts = np.zeros((max(format.bits - HIGH, 0) // 8, 256), np.int64)
+        # What came since the last `_settle`, in counters that the caches hold more of.
+        self._recent = np.zeros((2, self.high.size), np.uint32), np.zeros((2, *self.low.shape), np.uint32)
+        self._unsettled = 0
         self._distinct = DistinctPatterns(format.nbytes) if distinct and format.bits > HIGH else None
 
     def add(self, words: Array) -> None:
         """Count bit patterns (n,), unsigned, see `patterns`."""
         self.values += words.size
         self.zeros += count_zeros(words)
-        self.high += count_highest(words)
-        if len(self.low):
-            self.low += count_bytes(words, len(self.low))
+        high, low = self._recent
+        count_highest(words, high)
+        if low.size:
+            count_bytes(words, low)
+        self._unsettled += words.size
+        if self._unsettled > _SETTLE:
+            self._settle()
         if self._distinct is not None:
             self._distinct.add(words)
 
+    def _settle(self) -> None:
+        for total, recent in zip((self.high, self.low), self._recent, strict=True):
+            total += recent.sum(axis=0, dtype=np.int64)
+            recent[:] = 0
+        self._unsettled = 0
+
     def bits_set(self) -> list[int]:
         """Return in how many values each bit is set, the sign first."""
+        self._settle()
         top = min(self.format.bits, HIGH)
         places = np.arange(self.high.size)
         set_high = [int(self.high[places >> bit & 1 == 1].sum()) for bit in reversed(range(top))]
@@ -99,6 +114,7 @@ class ValueCounts:
 
     def plain(self) -> dict[str, Any]:
         """Return what a row says, see docs/results.md."""
+        self._settle()
         format, high = self.format, self.high
         fields = np.arange(high.size)
         below = min(format.bits, HIGH) - 1 - format.exponent_bits  # mantissa bits among the highest
