@@ -28,7 +28,7 @@ _BIAS = 127  # of float32 and bfloat16: the scale that all formats are drawn on
 _PANELS = 7  # models that are drawn; the CSV has all
 _VISIBLE = 2e-3  # share of weights below which an exponent does not widen the axis
 _GROUPS = ("1", "2", "3", "4", "all")
-_DARK = 55.0  # % left below which a field is dark
+_DARK = 38.0  # % left below which a field is dark
 _EXTRACTED, _GROUPED = "exponent extraction", "byte grouping"
 
 Fields = Mapping[str, Any]
@@ -82,7 +82,7 @@ def _draw_exponents(data: pandas.DataFrame) -> Figure:
         height, 2, figsize=(8, 2.9 * height), sharex=True, sharey=True, squeeze=False
     )
     panels = list(grid.flat)
-    formats = list(dict.fromkeys(ours["dtype"]))
+    formats = sorted(dict.fromkeys(ours["dtype"]), key=lambda dtype: (-get_format(dtype).bits, dtype))
     for axes, model in zip(panels, models, strict=False):
         axes.set_title(model)
         _curves(axes, ours[ours["model"] == model], formats)
@@ -91,9 +91,9 @@ def _draw_exponents(data: pandas.DataFrame) -> Figure:
     _peaks(axes, data[data["source"] == PAPER])
     for axes in panels[len(models) + 1 :]:
         axes.axis("off")
-    seen = data[(data["quantity"] == "share") & (data["value"] > _VISIBLE)]
+    seen = data[(data["quantity"] == "share") & (data["value"] > _VISIBLE) & (data["x"] > 0)]
     panels[0].set_xlim(seen["x"].min() - 1, seen["x"].max() + 3)
-    panels[0].set_ylim(0, 1.35 * seen["value"].max())
+    panels[0].set_ylim(0, 1.65 * seen["value"].max())
     for axes in panels[: len(models) + 1]:
         axes.set_xlabel(f"exponent field e: |w| from 2^(e−{_BIAS})", fontsize=8)
         axes.set_ylabel("share of weights", fontsize=8)
@@ -102,13 +102,14 @@ def _draw_exponents(data: pandas.DataFrame) -> Figure:
 
 
 def _curves(axes: Axes, part: pandas.DataFrame, formats: list[str]) -> None:
-    for dtype, lines in part.groupby("dtype", sort=False):
-        drawn = look(str(dtype), formats, systems=False)
+    for dtype in (dtype for dtype in formats if (part["dtype"] == dtype).any()):
+        drawn, lines = look(dtype, formats, systems=False), part[part["dtype"] == dtype]
         shares, told = lines[lines["quantity"] == "share"], lines.set_index("quantity")["value"]
         label = f"{dtype}: {told['distinct']:.0f} occur, 12 cover {told['12 most frequent']:.1%}"
-        axes.plot(shares["x"], shares["value"], color=drawn.colour, marker=drawn.marker, markersize=3,
-                  linewidth=1, label=label,
-                  linestyle=("-", "--", "-.", ":")[formats.index(str(dtype)) % 4])  # fmt: skip
+        place = formats.index(dtype)  # equal curves show as marks within marks
+        axes.plot(shares["x"], shares["value"], color=drawn.colour, marker=drawn.marker, label=label,
+                  markersize=max(3, 8 - 2.5 * place), markerfacecolor="none", linewidth=1,
+                  linestyle=("-", "--", "-.", ":")[place % 4])  # fmt: skip
     axes.legend(loc="upper left", fontsize=6.5)
 
 
@@ -194,7 +195,8 @@ SHEETS = (
         after="ZipNN (arXiv 2411.05239), figure 2",
         note="All weights of each model, counted; the paper looked at 1 GB of each of its models, which "
         "are not ours. Its curves are known at their peaks alone. Exponent fields of float16 are "
-        "moved by 112 to the scale of the others; its lowest one holds the subnormals.",
+        "moved by 112 to the scale of the others; its lowest one holds the subnormals; zeros (field "
+        "0) lie outside the axis.",
         experiments=_EXPERIMENTS,
         data=_exponent_data,
         draw=_draw_exponents,

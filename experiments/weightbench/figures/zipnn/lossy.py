@@ -16,16 +16,17 @@ from weightbench.figures.zipnn.beside import papers_values, split_x, together
 from matplotlib import pyplot  # isort: skip - after weightbench, whose style chooses the backend
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 __all__ = ["SHEETS"]
 
 _FACTOR = "cell.codec.factor"
 _LIKELIHOOD = "result.evaluation.likelihood"
-_LINEAR_NATS = 1e-6  # below, the axis of losses is linear
+_LINEAR_NATS = 1e-4  # below, the axis of losses is linear
 _LABELS = {
     "remaining": "% of raw bytes that is left",
     "accuracy": "accuracy, %",
-    "loss": "loss, nats a token",
+    "loss": "loss of log-likelihood,\nnats a token (up is worse)",
 }
 
 
@@ -87,8 +88,8 @@ def _loss(row: dict[Any, Any]) -> list[dict[str, Any]]:
     value = row.get(f"{_LIKELIHOOD}.difference")
     if value is None or value != value:
         return []
-    ends = {end: row[f"{_LIKELIHOOD}.interval.{end}"] for end in ("low", "high")}
-    return [{"quantity": "loss", "value": value, **ends, "unit": "nats a token"}]
+    low, high = (-row[f"{_LIKELIHOOD}.interval.{end}"] for end in ("high", "low"))  # rows have gains
+    return [{"quantity": "loss", "value": -value, "low": low, "high": high, "unit": "nats a token"}]
 
 
 def _draw_lossy(data: pandas.DataFrame) -> Figure:
@@ -98,6 +99,9 @@ def _draw_lossy(data: pandas.DataFrame) -> Figure:
     order = list(dict.fromkeys(ours["series"]))
     for axes, quantity in zip(grid[:, 0], shown, strict=True):
         part = ours[ours["quantity"] == quantity]
+        if quantity == "loss":
+            axes.set_yscale("symlog", linthresh=_LINEAR_NATS)
+        axes.margins(y=0.1)
         lines(axes, part, order=[name for name in order if (part["series"] == name).any()], systems=False)
         axes.set_ylabel(_LABELS[quantity])
         _references(axes, ours, quantity)
@@ -105,8 +109,7 @@ def _draw_lossy(data: pandas.DataFrame) -> Figure:
         legend_outside(axes)
         axes.set_xlabel("factor b: weights become multiples of 2^−b")
         axes.tick_params(labelbottom=True)
-    if "loss" in shown:
-        grid[-1, 0].set_yscale("symlog", linthresh=_LINEAR_NATS)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     return figure
 
 
@@ -120,7 +123,8 @@ def _references(axes: Axes, ours: pandas.DataFrame, quantity: str) -> None:
     elif quantity == "accuracy":
         for task, part in ours[ours["quantity"] == "accuracy"].groupby("task", sort=False):
             for series, alike in part.groupby("series", sort=False):
-                reference_line(axes, alike["before"].iloc[0], f"{series!s} before, {task!s}")
+                axes.axhline(alike["before"].iloc[0], color="black", linestyle="--", linewidth=0.8,
+                             label=f"{series!s} before, {task!s}")  # fmt: skip
     else:
         reference_line(axes, 0, "before")
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas
 
-from weightbench.figures.charts import OURS, PAPER, look, reference_line
+from weightbench.figures.charts import OURS, PAPER, legend_outside, look, reference_line
 from weightbench.figures.rows import Rows
 from weightbench.figures.sheet import Sheet
 from weightbench.figures.transfer import break_even_bandwidth, share_of_raw_time
@@ -21,7 +21,7 @@ __all__ = ["SHEETS"]
 
 _ORDER = ("zipnn", "zipnn_official", "zstd")
 _WAYS = {"download": "decode", "upload": "encode"}
-_BANDWIDTHS = sorted({*np.geomspace(5, 5000, 31).round(3).tolist(), 10.0, 20.0, 30.0, 125.0})
+_BANDWIDTHS = sorted({*np.geomspace(5, 2000, 27).round(3).tolist(), 10.0, 20.0, 30.0, 125.0})
 _ROWS = 4  # models and formats that are drawn; the CSV has all
 
 
@@ -69,7 +69,7 @@ def _draw_transfer(data: pandas.DataFrame) -> Figure:
     ours, papers = data[data["source"] == OURS], data[data["source"] == PAPER]
     cases = list(ours.groupby(["model", "dtype"], sort=False))[:_ROWS]
     figure, grid = pyplot.subplots(
-        len(cases), 2, figsize=(10, 3.2 * len(cases)), sharex=True, sharey=True, squeeze=False
+        len(cases), 2, figsize=(11, 3.2 * len(cases)), sharex=True, sharey=True, squeeze=False
     )
     names = [*_ORDER, *dict.fromkeys(papers["series"])]
     for line, ((model, dtype), part) in zip(grid, cases, strict=True):
@@ -81,19 +81,22 @@ def _draw_transfer(data: pandas.DataFrame) -> Figure:
             axes.set_xlabel("bandwidth, MB/s (10⁶ bytes a second)")
             axes.set_ylabel("% of the raw model's time")
             axes.tick_params(labelbottom=True, labelleft=True)
-            axes.legend(loc="upper left", fontsize=6.5)
+        shown = [pair for axes in line for pair in zip(*axes.get_legend_handles_labels(), strict=True)]
+        legend_outside(line[-1], list({label: handle for handle, label in shown}.values()))
     grid[0, 0].set_xscale("log")
-    grid[0, 0].set_ylim(30, 175)
+    grid[0, 0].set_ylim(30, 155)
     grid[0, 0].xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     return figure
 
 
 def _lines(axes: Axes, part: pandas.DataFrame) -> None:
+    evens = []
     for name in (name for name in _ORDER if (part["series"] == name).any()):
         here, drawn = part[part["series"] == name], look(name, _ORDER)
         even = here.loc[here["quantity"] == "break even", "value"].iloc[0]
+        evens.append(f"{name} {even:,.0f}")
         for overlapped, curve in here[here["quantity"] == "time"].groupby("overlapped"):
-            label = f"{name}, {'overlapped' if overlapped else f'even at {even:,.0f} MB/s'}"
+            label = f"{name}, {'at once' if overlapped else 'one after the other'}"
             axes.plot(curve["x"], curve["value"], color=drawn.colour, linewidth=1.4, label=label,
                       linestyle=":" if overlapped else "-", marker="" if overlapped else drawn.marker,
                       markersize=4, markevery=5)  # fmt: skip
@@ -101,6 +104,8 @@ def _lines(axes: Axes, part: pandas.DataFrame) -> None:
                 curve["x"].astype(float), curve["low"].astype(float), curve["high"].astype(float),
                 color=drawn.colour, alpha=0.2, linewidth=0,
             )  # fmt: skip
+    axes.text(0.02, 0.97, "Even with raw at, MB/s\n" + "\n".join(evens), transform=axes.transAxes, va="top",
+              fontsize=7)  # fmt: skip
 
 
 def _points(axes: Axes, papers: pandas.DataFrame, names: list[str]) -> None:

@@ -21,14 +21,19 @@ _GROUPS = 12  # models and formats that are drawn; the CSV has all
 _APART = "zipnn (entropy=zstd, paper)"
 _PAPERS = "zipnn (entropy=huffman, paper)"
 STEPS = {
+    "zipnn": "zipnn (ours)",
+    _PAPERS: "zipnn (published, Huffman)",
+    _APART: "zipnn (published, zstd)",
     "zstd": "zstd",
-    _APART: "exponents apart, zstd",
-    _PAPERS: "exponents apart, Huffman",
-    "zipnn": "zipnn",
 }
-"""Series of the ablation by the label of a row."""
-_HUFFMAN = "Huffman"
-_ORDER = ("zstd", _HUFFMAN, "exponents apart, zstd", "exponents apart, Huffman", "zipnn")
+"""Series of the ablation by the label of a row: part after part is taken away."""
+_HUFFMAN = "Huffman alone (ours: estimated)"
+_ORDER = (*list(STEPS.values())[:-1], _HUFFMAN, "zstd")
+_IN_PAPER = {
+    "exponents apart, Huffman": STEPS[_PAPERS],
+    "exponents apart, zstd": STEPS[_APART],
+    "Huffman": _HUFFMAN,
+}
 
 
 def _whole(rows: Rows) -> pandas.DataFrame:
@@ -100,7 +105,7 @@ def _ablation_data(rows: Rows) -> pandas.DataFrame:
     huffman = pandas.DataFrame(lines)
     return together(
         pandas.concat([ours, huffman[huffman["x"].isin(ours["x"])]], ignore_index=True),
-        papers_values("ablation"),
+        papers_values("ablation").replace({"series": _IN_PAPER}),
         "these",
     )
 
@@ -112,8 +117,8 @@ def _draw_ablation(data: pandas.DataFrame) -> Figure:
     groups = own + list(dict.fromkeys(data.loc[data["source"] == PAPER, "x"]))
     figure, axes = pyplot.subplots(figsize=(8, 0.75 * len(groups) + 0.9))
     order = [name for name in _ORDER if (data["series"] == name).any()]
-    bars(axes, ours, order=order, groups=groups, systems=False, text="{:.1f}")
-    hollow_bars(axes, data, order=order, groups=groups, systems=False, text="{:.1f}")
+    bars(axes, ours, order=order, groups=groups, text="{:.1f}")
+    hollow_bars(axes, data, order=order, groups=groups, text="{:.1f}")
     axes.axhline(len(own) - 0.5, color="black", linewidth=0.8)
     _percent(axes)
     return figure
@@ -136,9 +141,10 @@ SHEETS = (
         name="ablation",
         title="What setting the exponents apart is worth, and what the coder",
         after="ZipNN (arXiv 2411.05239), figure 4",
-        note="'Huffman' alone is estimated, from counts of all bytes in one alphabet, without tables; all "
-        "else is measured. 'Exponents apart' is ZipNN as published, with zstd-3 or Huffman for every "
-        "group of bytes; 'zipnn' is ours. Hollow: the paper's models, 1 GB each, which are not ours.",
+        note="Part after part is taken away: our chunks and coders, Huffman for zstd-3 in every group of "
+        "bytes, and the groups with the exponents. 'Huffman alone' is estimated, from counts of all "
+        "bytes in one alphabet, without tables; all else is measured. Hollow: the paper's models, 1 "
+        "GB each, which are not ours.",
         experiments=("zipnn_ablation", "zipnn_speed", "zipnn_distributions"),
         data=_ablation_data,
         draw=_draw_ablation,

@@ -9,26 +9,18 @@ import pandas
 from weightbench.figures.charts import OURS, PAPER, bars, hollow_bars
 from weightbench.figures.rows import Rows
 from weightbench.figures.sheet import Sheet
-from weightbench.figures.zipnn.beside import PAPER_MARK, papers_values, split_x, together
+from weightbench.figures.zipnn.beside import papers_values, split_x, together
 from weightbench.figures.zipnn.sizes import STEPS
 
 from matplotlib import pyplot  # isort: skip - after weightbench, whose style chooses the backend
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 __all__ = ["SHEETS"]
 
-_NAMES = {**STEPS, "openzl": "openzl", "zipnn_official": "zipnn package"}
-_ORDER = (
-    "memcpy",
-    "zstd",
-    "openzl",
-    "exponents apart, zstd",
-    "exponents apart, Huffman",
-    "zipnn package",
-    "zipnn",
-)
-_PAPERS = {"ZipNN": "zipnn package"}  # what the paper timed is the package
+_PACKAGE = "zipnn_official (the package)"
+_NAMES = {**STEPS, "openzl": "openzl", "zipnn_official": _PACKAGE}
+_ORDER = ("memcpy", *list(STEPS.values())[:-1], _PACKAGE, "openzl", "zstd")
+_IN_PAPER = {"ZipNN": _PACKAGE, "exponents apart, zstd": "zipnn (published, zstd)"}
 _QUANTITIES = {
     "remaining": "% of raw that is left",
     "encode": "encoding, MB/s of raw bytes",
@@ -55,7 +47,7 @@ def _speed_data(rows: Rows) -> pandas.DataFrame:
     if not ours.empty:
         ours = _one_memcpy(ours.drop_duplicates(["series", "x", "quantity", "cell"]))
     papers = split_x(papers_values("speed"), "quantity")
-    return together(ours, papers.assign(series=papers["series"].replace(_PAPERS)), _wanted())
+    return together(ours, papers.replace({"series": _IN_PAPER}), _wanted())
 
 
 def _wanted() -> str:
@@ -76,28 +68,27 @@ def _one_memcpy(ours: pandas.DataFrame) -> pandas.DataFrame:
 
 
 def _draw_speed(data: pandas.DataFrame) -> Figure:
-    data = data.assign(x=data["x"] + (data["source"] == PAPER).map({True: PAPER_MARK, False: ""}))
-    own = list(dict.fromkeys(data.loc[data["source"] == OURS, "x"]))[:_GROUPS]
-    groups = own + list(dict.fromkeys(data.loc[data["source"] == PAPER, "x"]))
+    ours, papers = data[data["source"] == OURS], data[data["source"] == PAPER]
+    own, others = list(dict.fromkeys(ours["x"]))[:_GROUPS], list(dict.fromkeys(papers["x"]))
     order = [name for name in _ORDER if (data["series"] == name).any()]
-    figure, grid = pyplot.subplots(1, 3, figsize=(11, 0.95 * len(groups) + 1.2), sharey=True)
-    for axes, (quantity, label) in zip(grid, _QUANTITIES.items(), strict=True):
-        _panel(axes, data[data["quantity"] == quantity], order, groups)
-        axes.set_xlabel(label)
-        axes.axhline(len(own) - 0.5, color="black", linewidth=0.8)
+    heights = (1.2 * len(own) + 0.6, 0.7 * len(others) + 0.6)
+    figure, grid = pyplot.subplots(
+        2, 3, figsize=(11, sum(heights)), sharex="col", sharey="row", height_ratios=heights
+    )
+    for (above, below), (quantity, label) in zip(grid.T, _QUANTITIES.items(), strict=True):
+        text = "{:.1f}" if quantity == "remaining" else "{:,.0f}"
+        bars(above, ours[ours["quantity"] == quantity], order=order, groups=own, text=text)
+        bars(below, ours.iloc[:0], order=order, groups=others)
+        hollow_bars(below, papers[papers["quantity"] == quantity], order=order, groups=others, text=text)
+        below.set_xlabel(label)
         if quantity != "remaining":
-            axes.set_xscale("log")
-            axes.set_xlim(right=axes.get_xlim()[1] * 2.2)
-    grid[0].set_ylim(len(groups) - 0.5, -0.5)
-    for axes in grid[:2]:
-        axes.get_legend().remove()
+            below.set_xscale("log")
+            below.set_xlim(right=below.get_xlim()[1] * 2)
+        for axes in (above, below) if quantity != "decode" else (below,):
+            axes.get_legend().remove()
+    grid[0, 0].set_title("Ours")
+    grid[1, 0].set_title("The paper's, Apple M1 Max")
     return figure
-
-
-def _panel(axes: Axes, part: pandas.DataFrame, order: list[str], groups: list[str]) -> None:
-    text = "{:.1f}" if (part["quantity"] == "remaining").all() else "{:,.0f}"
-    bars(axes, part[part["source"] == OURS], order=order, groups=groups, systems=False, text=text)
-    hollow_bars(axes, part, order=order, groups=groups, systems=False, text=text)
 
 
 SHEETS = (
