@@ -40,12 +40,26 @@ PICTURES = {
 """The pictures and their headings, in the page's order."""
 
 _MARKERS = {
-    "o": ("circle", 0.0), "s": ("square", 0.0), "D": ("diamond", 0.0), "P": ("cross", 0.0),
-    "X": ("x", 0.0), "*": ("star", 0.0), "h": ("hex", 0.0), "^": ("triangle", 0.0),
+    "o": ("circle", 0.0), "s": ("square", 0.0), "D": ("diamond", 0.0), "P": ("plus", 0.0),
+    "X": ("square_pin", 0.0), "*": ("star", 0.0), "h": ("hex", 0.0), "^": ("triangle", 0.0),
     "v": ("inverted_triangle", 0.0), "<": ("triangle", math.pi / 2), ">": ("triangle", -math.pi / 2),
-    "|": ("dash", math.pi / 2),
+    "x": ("x", 0.0), "+": ("cross", 0.0), "|": ("dash", math.pi / 2),
 }  # fmt: skip
-_POINTS = ("row", "x", "y", "low", "high", "colour", "marker", "angle", "fill", "label", "size", "value")
+_POINTS = (
+    "row",
+    "x",
+    "y",
+    "low",
+    "high",
+    "colour",
+    "marker",
+    "angle",
+    "edge",
+    "fill",
+    "label",
+    "size",
+    "value",
+)
 
 
 def library() -> str:
@@ -85,7 +99,7 @@ def picture(name: str) -> Mapping[str, Any]:
     drawn.add_glyph(points, spread, name="intervals")
     marks = Scatter(
         x="x", y="y", size=10, marker="marker", angle="angle", fill_color="colour", fill_alpha="fill",
-        line_width=0.8,
+        line_color="edge", line_width=0.8,
     )  # fmt: skip
     renderer = drawn.add_glyph(points, marks, name="marks")
     said = [("", "@label"), ("ratio", "@size"), ("", "@value")]

@@ -26,6 +26,7 @@ class Column:
         kind: ``choice`` (few different words: also a menu to filter by), ``text`` or ``number``.
         unit: of a number.
         shown: at first; the reader chooses.
+        narrow: whether also on a narrow screen.
         low, high: columns that hold the interval of a number.
     """
 
@@ -35,6 +36,7 @@ class Column:
     kind: Kind = "number"
     unit: str = ""
     shown: bool = True
+    narrow: bool = False
     low: str = ""
     high: str = ""
 
@@ -46,12 +48,12 @@ COLUMNS = (
     Column("model", "Model", "model", "choice"),
     Column("dtype", "Format", "dtype", "choice"),
     Column("workload", "Workload", "workload", "choice"),
-    Column("granularity", "Granularity", "granularity", "choice"),
+    Column("granularity", "Granularity", "granularity", "choice", narrow=True),
     Column("measure", "Measured", "cell.measure.name", "choice"),
     Column("threads", "Threads", "cell.measure.threads", shown=False),
     Column("raw", "Raw", "result.sizes.raw_bytes", unit="bytes", shown=False),
     Column("stored", "Stored", "result.sizes.stored_bytes", unit="bytes"),
-    Column("ratio", "Ratio", "ratio"),
+    Column("ratio", "Ratio", "ratio", narrow=True),
     Column("bits", "Bits a parameter", "bits", shown=False),
     Column(
         "encode", "Encode", f"{_ENCODE}.mb_per_s.median", unit="MB/s",
@@ -66,7 +68,7 @@ COLUMNS = (
         low=f"{_ENCODE}.share_of_memcpy_fresh.ci_low", high=f"{_ENCODE}.share_of_memcpy_fresh.ci_high",
     ),
     Column(
-        "decode_share", "Decode", f"{_DECODE}.share_of_memcpy_fresh.median", unit="× memcpy",
+        "decode_share", "Decode", f"{_DECODE}.share_of_memcpy_fresh.median", unit="× memcpy", narrow=True,
         low=f"{_DECODE}.share_of_memcpy_fresh.ci_low", high=f"{_DECODE}.share_of_memcpy_fresh.ci_high",
     ),
     Column("memcpy", "memcpy", "result.speed.memcpy_fresh.mb_per_s.median", unit="MB/s", shown=False),

@@ -1,7 +1,7 @@
 """The command that makes a row's cell again, from the columns of the row alone.
 
-A word is left out where conf/ says the same, so commands are as short as what people type; without conf/ (an
-installed package) every option that differs from its class's default is written out.
+A word is left out where conf/ says the same, so commands are as short as what people type. Of what conf/ does
+not know (another package's codec; an installed harness, which has no conf/) every option is written out.
 """
 
 from __future__ import annotations
@@ -23,7 +23,10 @@ from weightbench.measure.plan import MeasurePlan
 from weightbench.systems import get_system_or_codec
 from weightcodecs import WeightCodecsError
 
-__all__ = ["reproduce"]
+__all__ = ["PLACE", "reproduce"]
+
+PLACE = "/path/to/"
+"""What stands before the name of local weights: a row does not say where they lay."""
 
 CONF = Path(__file__).parents[3] / "conf"
 _PLAIN = re.compile(r"[A-Za-z_][\w.+-]*")
@@ -35,6 +38,9 @@ Values = Mapping[str, Any]
 
 def reproduce(row: Values) -> str:
     """Return the shell command that runs a row's cell again, from the repository's root.
+
+    The path of local weights is to be put in at `PLACE`, and settings of synthetic ones beyond conf/model are
+    not in a row: its revision tells whether they are the same.
 
     Args:
         row: the dotted columns of :func:`weightbench.results.cells` that begin with ``cell.``, those without
@@ -57,9 +63,9 @@ def _words(group: str, values: tuple[tuple[str, Any], ...]) -> str:
         case "dedup" | "distributions":
             words = [f"{group}=true"] if settings[""] else []
         case "granularity":
-            words = list(_dataclass(group, settings, Granularity, "kind"))
+            words = list(_dataclass(group, settings, Granularity, "kind", "tensor"))
         case "measure":
-            words = list(_dataclass(group, settings, MeasurePlan, "name"))
+            words = list(_dataclass(group, settings, MeasurePlan, "name", "timing"))
         case _:
             words = list(_WRITERS[group](settings))
     return shlex.join(words)
@@ -69,7 +75,7 @@ def _codec(codec: Values) -> Iterator[str]:
     name = str(codec["name"])
     yield f"codec={_word(name)}"
     defaults = _codec_defaults(name)
-    yield from _changed("codec", {**defaults, **codec}, _preset("codec", name) or {}, defaults, ("version",))
+    yield from _changed("codec", {**defaults, **codec}, _preset("codec", name), defaults, ("name", "version"))
 
 
 @cache
@@ -82,7 +88,8 @@ def _codec_defaults(name: str) -> Values:
 
 def _model(model: Values) -> Iterator[str]:
     name, revision = str(model["name"]), str(model.get("revision", ""))
-    yield f"model={name}"
+    local = CONF.is_dir() and _preset("model", name) is None and not revision.startswith("hub:")
+    yield f"model={PLACE}{name}" if local else f"model={name}"
     # hub:owner/name@commit: a branch may have moved since.
     if revision.startswith("hub:") and "@" in revision:
         yield f"model.revision={_word(revision.rpartition('@')[2])}"
@@ -97,16 +104,17 @@ def _workload(workload: Values) -> Iterator[str]:
     if kind == "single":
         return
     yield f"workload={_word(kind)}"
-    yield from _changed("workload", workload, _preset("workload", kind) or {}, {"members": []}, ("kind",))
+    yield from _changed("workload", workload, _preset("workload", kind), {"members": []}, ("kind",))
 
 
-def _dataclass(group: str, values: Values, plan: type[Any], named_by: str) -> Iterator[str]:
+def _dataclass(group: str, values: Values, plan: type[Any], named_by: str, fallback: str) -> Iterator[str]:
     name = str(values.get(named_by, ""))
-    preset = _preset(group, name)
+    if _preset(group, name) is None:
+        name = fallback
+    preset, defaults = _preset(group, name), _defaults(plan)
     if preset is not None:
         yield f"{group}={_word(name)}"
-    defaults = _defaults(plan)
-    yield from _changed(group, {**defaults, **values}, preset or {}, defaults)
+    yield from _changed(group, {**defaults, **values}, preset, defaults)
 
 
 def _evaluation(values: Values) -> Iterator[str]:
@@ -120,18 +128,20 @@ def _evaluation(values: Values) -> Iterator[str]:
         preset = _preset("eval", path.stem) or {}
         if preset.get("mode") == values.get("mode"):
             choices.append([f"eval={path.stem}", *_changed("eval", {**defaults, **values}, preset, defaults)])
-    yield from min(choices, key=len, default=list(_changed("eval", {**defaults, **values}, {}, defaults)))
+    yield from min(choices, key=len, default=list(_changed("eval", {**defaults, **values}, None, defaults)))
 
 
 def _changed(
-    group: str, values: Values, preset: Values, defaults: Values, left: tuple[str, ...] = ()
+    group: str, values: Values, preset: Values | None, defaults: Values, left: tuple[str, ...] = ()
 ) -> Iterator[str]:
-    """Yield a word for each value that neither the preset nor, where that says nothing, the class has."""
-    for key in sorted(values):
-        value, said = _same_kind(values[key], defaults.get(key)), preset.get(key, defaults.get(key))
-        if key in ("name", *left) or _comparable(value) == _comparable(said):
-            continue
-        yield f"{group}.{key}={_word(value)}"
+    """Yield a word for each value that neither the preset nor, where that says nothing, the class has.
+
+    Without a preset all values are said.
+    """
+    for key in sorted(values.keys() - set(left)):
+        value, default = _same_kind(values[key], defaults.get(key)), defaults.get(key)
+        if preset is None or _comparable(value) != _comparable(preset.get(key, default)):
+            yield f"{group}.{key}={_word(value)}"
 
 
 def _same_kind(value: Any, default: Any) -> Any:

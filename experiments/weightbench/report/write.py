@@ -131,7 +131,12 @@ def table_of(
 def _column(cells: pandas.DataFrame, place: int) -> dict[str, Any]:
     column = COLUMNS[place]
     made = {"key": column.key, "title": column.title, "kind": column.kind, "unit": column.unit}
-    values = {**made, "shown": column.shown, **encoded(column.kind, plain(cells[column.source]))}
+    values = {
+        **made,
+        "shown": column.shown,
+        "narrow": column.narrow,
+        **encoded(column.kind, plain(cells[column.source])),
+    }
     for end, source in (("low", column.low), ("high", column.high)):
         if source in cells:
             values[end] = plain(cells[source])

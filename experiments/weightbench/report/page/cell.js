@@ -7,7 +7,7 @@ const pairs = (entries) => element("dl", {}, ...entries.filter(([, value]) => va
 ));
 
 const simple = (titles, lines) => element("div", { class: "scroller" }, element("table", {},
-  element("thead", {}, element("tr", {}, ...titles.map((title) => element("th", { scope: "col" }, title)))),
+  element("thead", {}, element("tr", {}, ...titles.map((title) => element("th", { scope: "col", class: title ? "number" : null }, title)))),
   element("tbody", {}, ...lines.map(([first, ...rest]) => element("tr", {}, element("th", { scope: "row" }, first), ...rest.map((text) => element("td", { class: "number" }, text))))),
 ));
 
@@ -87,7 +87,7 @@ const tensorTable = (details) => {
   }
   const seconds = { unit: "s", kind: "number" };
   const columns = [
-    { key: "key", title: "Tensor", kind: "text" }, { key: "format", title: "Format", kind: "text" }, { key: "codec", title: "Coded by", kind: "text" },
+    { key: "key", title: "Tensor", kind: "text" }, { key: "format", title: "Format", kind: "choice" }, { key: "codec", title: "Coded by", kind: "choice" },
     { key: "raw_bytes", title: "Raw", unit: "bytes", kind: "number" }, { key: "stored_bytes", title: "Stored", unit: "bytes", kind: "number" },
     { key: "side_bytes", title: "Side", unit: "bytes", kind: "number", shown: false },
     { key: "encode_seconds", title: "Encode", ...seconds }, { key: "decode_seconds", title: "Decode", ...seconds }, { key: "memcpy_seconds", title: "memcpy", ...seconds },
@@ -108,17 +108,18 @@ const openCell = async (table, row) => {
   const close = element("button", { type: "button", class: "close", onclick: () => dialog.close(), "aria-label": "close" }, "✕");
   const known = Object.entries(fields).filter(([, value]) => value != null).sort(([a], [b]) => a.localeCompare(b, "en"));
   const note = fields["result.model.note"];
-  dialog.replaceChildren(
+  dialog.replaceChildren(...[
     element("header", {}, element("h2", { id: "cell-title" }, `${table.column.label.at(row)} on ${table.group(row)}`), close),
     pairs([["status", fields.status], ["granularity", table.column.granularity.at(row)], ["ratio", fields["result.sizes.ratio"]?.toFixed(4)], ["finished", fields.finished], ["note", note], ["row", fields.id]]),
     ...wentWrong(fields),
     element("h3", {}, "Run it again"),
     command(details.command),
+    details.command.includes("/path/to/") ? element("p", {}, "In place of /path/to put where these weights lie: the row does not say.") : null,
     element("p", { class: "quiet" }, `From the repository's root, at revision ${details.moving["git.revision"] ?? "unknown"}${details.moving["git.dirty"] ? " with uncommitted changes" : ""}; the weights were ${fields["cell.model.revision"] ?? "unknown"}. A cell that is done is run again with force=true.`),
-    ...sizes(fields), ...speeds(fields).filter(Boolean), ...accuracy(fields), ...tensorTable(details),
+    ...sizes(fields), ...speeds(fields), ...accuracy(fields), ...tensorTable(details),
     element("details", {}, element("summary", {}, `Environment ${details.environment + 1}, and what the machine did then`), pairs([...Object.entries(environment.fields), ...Object.entries(details.moving)].map(([name, value]) => [name, String(value)]))),
     element("details", {}, element("summary", {}, `All ${known.length} fields of the row`), pairs(known.map(([name, value]) => [name, String(value)]))),
-  );
+  ].filter(Boolean));
   dialog.showModal();
   dialog.scrollTop = 0;
 };

@@ -91,6 +91,7 @@ class Picture {
       colour: rows.map((row) => look(row).colour),
       marker: rows.map((row) => look(row).marker),
       angle: rows.map((row) => look(row).angle),
+      edge: rows.map((row) => (LINES.has(look(row).marker) ? look(row).colour : this.ink)),
       fill: rows.map((row) => (single(row) ? 0.25 : 0.95)),
       label: rows.map((row) => `${table.column.label.at(row)}, ${table.column.granularity.at(row)}`),
       size: rows.map((row) => table.column.ratio.at(row).toFixed(4)),
@@ -132,6 +133,7 @@ class Picture {
     const style = getComputedStyle(document.documentElement);
     const [ink, quiet, line] = ["--ink", "--quiet", "--line"].map((name) => style.getPropertyValue(name).trim());
     const { root } = this;
+    this.ink = ink;
     root.setv({ background_fill_color: null, border_fill_color: null, outline_line_color: line });
     for (const axis of [...root.left, ...root.below]) {
       axis.setv({ axis_label_text_color: ink, major_label_text_color: ink, axis_line_color: quiet, major_tick_line_color: quiet, minor_tick_line_color: line });
@@ -141,7 +143,6 @@ class Picture {
       if (part.type === "Span") part.line_color = quiet;
     }
     for (const renderer of root.renderers) {
-      if (renderer.name === "marks") renderer.glyph.line_color = { value: ink };
       if (renderer.name === "line") renderer.glyph.line_color = { value: ink };
     }
   }
@@ -162,7 +163,10 @@ class Pictures {
   async embed() {
     for (const picture of this.pictures) await picture.embed();
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
-      for (const picture of this.pictures) picture.paint();
+      for (const picture of this.pictures) {
+        picture.paint();
+        picture.draw();
+      }
     });
   }
 

@@ -12,6 +12,8 @@ const element = (tag, properties = {}, ...children) => {
   return made;
 };
 
+const isWide = () => matchMedia("(min-width: 40rem)").matches;
+
 const byId = (id) => document.getElementById(id);
 
 const whole = (number) => Math.round(number).toLocaleString("en");
@@ -48,14 +50,17 @@ const SHAPES = {
   circle: "M0-.9A.9.9 0 1 1 0 .9A.9.9 0 1 1 0-.9Z",
   square: "M-.8-.8H.8V.8H-.8Z",
   diamond: "M0-1L.75 0L0 1L-.75 0Z",
-  cross: "M-.3-.9H.3V-.3H.9V.3H.3V.9H-.3V.3H-.9V-.3H-.3Z",
-  x: "M-.7-.9L0-.25L.7-.9L.9-.7L.25 0L.9.7L.7.9L0 .25L-.7.9L-.9.7L-.25 0L-.9-.7Z",
+  plus: "M-.3-.9H.3V-.3H.9V.3H.3V.9H-.3V.3H-.9V-.3H-.3Z",
+  square_pin: "M-.8-.8Q0-.4 .8-.8Q.4 0 .8 .8Q0 .4-.8 .8Q-.4 0-.8-.8Z",
+  cross: "M-.9 0H.9M0-.9V.9",
+  x: "M-.7-.7L.7 .7M-.7 .7L.7-.7",
   star: "M0-1L.25-.3H.95L.4.15L.6.85L0 .4L-.6.85L-.4.15L-.95-.3H-.25Z",
   hex: "M-.5-.87H.5L1 0L.5.87H-.5L-1 0Z",
   triangle: "M0-.9L.9.7H-.9Z",
   inverted_triangle: "M0 .9L.9-.7H-.9Z",
-  dash: "M-.9-.2H.9V.2H-.9Z",
+  dash: "M-.9 0H.9",
 };
+const LINES = new Set(["cross", "x", "dash"]); // markers without an inside, drawn in the system's colour
 
 const symbol = (look) => {
   const space = "http://www.w3.org/2000/svg";
@@ -66,6 +71,7 @@ const symbol = (look) => {
   }
   path.setAttribute("d", SHAPES[look.marker]);
   path.setAttribute("fill", look.colour);
+  if (LINES.has(look.marker)) path.setAttribute("style", `stroke: ${look.colour}; stroke-width: .35`);
   path.setAttribute("transform", `rotate(${(-look.angle * 180) / Math.PI})`);
   drawn.append(path);
   return drawn;

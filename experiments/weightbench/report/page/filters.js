@@ -34,7 +34,7 @@ class Filters {
       element("label", { class: "wide" }, "Search", this.search),
       element("button", { type: "reset" }, "Show all"),
       this.count,
-      element("details", { class: "menus", open: matchMedia("(min-width: 40rem)").matches },
+      element("details", { class: "menus", open: isWide() },
         element("summary", {}, "Filters"), element("div", {}, ...this.menus.map((menu) => menu.label))),
       element("details", { class: "help" }, element("summary", {}, "What one can type"),
         element("p", {}, "Words that all have to stand somewhere in a row, and comparisons without spaces such as ratio>1.5, decode_share>=0.2 or model=llama. Names: ", element("code", {}, keys), ".")),

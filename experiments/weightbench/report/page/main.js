@@ -10,7 +10,7 @@ const describe = (table) => {
 };
 
 const listFailures = (table, open) => {
-  const columns = ["label", "status", "reason", "model", "workload", "granularity"].map((key) => ({ ...table.column[key], shown: true }));
+  const columns = ["label", "status", "reason", "model", "workload", "granularity"].map((key) => ({ ...table.column[key], shown: true, narrow: undefined }));
   const wrong = [];
   for (let row = 0; row < table.rows; row += 1) if (table.column.status.at(row) !== "ok") wrong.push(row);
   if (!wrong.length) {

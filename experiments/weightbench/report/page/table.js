@@ -6,7 +6,7 @@ class Table {
   constructor(place, columns, options) {
     Object.assign(this, { columns, options, rows: [], page: 0, size: options.size ?? 50, sort: null });
     this.header = columns.find((column) => column.key === options.header) ?? columns[0];
-    this.shown = new Set(columns.filter((column) => column.shown ?? true).map((column) => column.key));
+    this.shown = new Set(columns.filter((column) => (isWide() ? column.shown : column.narrow) ?? true).map((column) => column.key));
     this.shown.add(this.header.key);
     this.head = element("tr");
     this.body = element("tbody");
@@ -83,7 +83,7 @@ class Table {
       }
       const limits = column.lowAt ? interval(column.lowAt(row), column.highAt(row)) : "";
       const state = column.key === "status" ? ` status-${text}` : "";
-      const exact = column.unit === "bytes" && text ? `${whole(column.at(row))} bytes` : null;
+      const exact = column.unit === "bytes" && text ? `${whole(column.at(row))} bytes` : column.kind === "choice" ? text : null;
       return element("td", { class: column.kind + state, title: exact }, text, limits ? element("small", {}, ` ${limits}`) : null);
     });
     return element("tr", {}, ...cells);
