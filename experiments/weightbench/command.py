@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
@@ -15,7 +16,8 @@ from weightbench import console, search, sweep
 from weightbench.arguments import name_models, one_line, register_search_path, with_members
 from weightbench.cost import estimate
 from weightbench.errors import WeightbenchError
-from weightbench.launchers import queued, refuse_shared_cores, worker_loss
+from weightbench.launchers import cells_beside, queued, refuse_shared_cores, worker_loss
+from weightbench.machine import usable_cores
 from weightbench.measure import settle
 from weightbench.models import ModelError
 from weightbench.request import Request, open_members, register_schema, request_of
@@ -74,7 +76,8 @@ def main(entry: Callable[[], Any]) -> int:
         interrupted, loss = True, worker_loss(error) or search.explained(error)
         if loss is None:
             raise
-        return _complain(f"{loss}; {KEPT}", FAILED)
+        _complain(f"{loss}; {KEPT}", FAILED)
+        return _worst
     finally:
         sweep.stop_following()
         _rebuild_tables()
@@ -194,10 +197,13 @@ def run_requested(
         StoreError: the row cannot be written.
     """
     store.refuse_frozen()
-    memory = request.limits.memory_gb
+    memory, beside = request.limits.memory_gb, 1
+    if job is not None and job.sweep.parallel:
+        beside = cells_beside(HydraConfig.get().launcher, request.cores_per_cell, usable_cores())
+        beside = min(beside, job.sweep.jobs or beside)
     limits = Limits(
         timeout_s=request.limits.timeout_s,
-        memory_bytes=int(memory * 1e9) if memory else default_memory_bytes(),
+        memory_bytes=int(memory * 1e9) if memory else default_memory_bytes() // beside,
     )
     # Where a launcher starts everything at once, cells wait for a core, even those that may share it.
     slot = 1 if job is not None and job.sweep.all_at_once else None

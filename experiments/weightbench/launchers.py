@@ -12,6 +12,7 @@ import math
 import shutil
 import warnings
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -19,7 +20,7 @@ from weightbench.errors import MissingExtraError, RunnerError
 from weightbench.measure.plan import MeasurePlan
 from weightbench.request import BadRequestError
 
-__all__ = ["is_parallel", "queued", "refuse_shared_cores", "require_plugin", "worker_loss"]
+__all__ = ["cells_beside", "is_parallel", "queued", "refuse_shared_cores", "require_plugin", "worker_loss"]
 
 _BASIC = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 _LOCAL = "hydra_plugins.hydra_submitit_launcher.submitit_launcher.LocalLauncher"
@@ -58,6 +59,32 @@ def runs_here(config: DictConfig) -> bool:
 def starts_all_at_once(config: DictConfig) -> bool:
     """Whether the launcher starts every job of a sweep at once on this machine, however many there are."""
     return str(config.hydra.launcher._target_) == _LOCAL
+
+
+def cells_beside(launcher: Any, cores_per_cell: int | None, cores: int) -> int:
+    """How many cells the launcher runs side by side on a machine of so many cores; 1 at least.
+
+    On Slurm 1: what a job may take is Slurm's business, which keeps it to that by a control group.
+
+    Args:
+        launcher: its composed configuration.
+        cores_per_cell: cores that each cell has for itself; None: they share.
+        cores: cores that cells may use on the machine.
+    """
+    words = str(launcher._target_).split(".")
+    match words[-1]:
+        case "JoblibLauncher":
+            told = int(launcher.n_jobs)
+            most = told if told > 0 else cores + 1 + told  # -1: all, as joblib counts
+        case "LocalLauncher":
+            most = cores
+        case "RayLauncher":
+            most = int(cores / (launcher.ray.remote.num_cpus or 1))
+        case _:
+            most = 1
+    if cores_per_cell is not None:
+        most = min(most, cores // cores_per_cell)
+    return max(1, most)
 
 
 def require_plugin(config: DictConfig) -> None:

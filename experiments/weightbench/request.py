@@ -80,7 +80,8 @@ class ModelRequest:
 
 @dataclass(frozen=True, slots=True)
 class LimitsRequest:
-    """What a cell may take: wall-clock seconds, and memory in GB (10^9 bytes; None: nine tenths of all).
+    """What a cell may take: wall-clock seconds, and memory in GB (10^9 bytes; None: nine tenths of
+    all, divided by the cells that a launcher runs side by side on one machine).
 
     Raises:
         ValueError: a limit is not above 0.

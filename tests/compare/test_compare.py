@@ -277,4 +277,4 @@ def test_without_mlflow_it_says_what_to_install(
 
     monkeypatch.setattr(importlib, "import_module", without)
     assert main([*sides, "--mlflow", "file:x"]) == 2
-    assert "pip install 'mlflow-skinny" in capsys.readouterr().err
+    assert "pip install -c constraints.txt -e '.[mlflow]'" in capsys.readouterr().err

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import time
 from collections.abc import Callable
@@ -209,3 +211,58 @@ def test_the_original_is_evaluated_once_for_all_codecs_in_all_processes(session:
     found = [row["result"]["evaluation"]["baseline"] for row in session.rows()]
     assert len(found) == 4
     assert [baseline for baseline in found if baseline != "cached"].count("computed") == 1
+
+
+def interrupted(session: Session, weights: Path, tmp_path: Path, *launcher: str) -> str:
+    """Start a sweep, press Ctrl-C while a cell runs that would not end; return what was said."""
+    sweep = ("-m", "codec=other", "codec.number=0,1,2,3", f"model={weights}", *QUICK, *launcher)
+    process = subprocess.Popen(
+        session.command(*sweep),
+        env=session.env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,  # the terminal's Ctrl-C goes to the whole group
+    )
+    cells = session.results / "cells"
+    while len(finished := list(cells.glob("*.json"))) < 2:
+        assert process.poll() is None
+        time.sleep(0.02)
+    (tmp_path / "log.wait").touch()
+    before = len(cells_run(tmp_path))
+    while len(cells_run(tmp_path)) == before and len(list(cells.glob("*.json"))) < 4:
+        time.sleep(0.02)
+    kept = {file: file.stat().st_mtime_ns for file in finished}
+    os.killpg(process.pid, signal.SIGINT)
+    said, complained = process.communicate(timeout=60)
+    assert process.returncode == 130, complained
+    assert "interrupted; what was finished is kept, the same command goes on" in complained
+    assert "Traceback" not in complained
+    rows = session.rows()
+    assert all(row["status"] == "ok" for row in rows)
+    assert f"{4 - len(rows)} of 4 cells did not come to an end; the same command goes on." in said
+    assert {file: file.stat().st_mtime_ns for file in kept} == kept
+    assert (session.results / "cells.parquet").exists()
+    pids = {int(line.partition(":")[2]) for line in (tmp_path / "log").read_text().split()}
+    end = time.monotonic() + 30
+    while any(Path(f"/proc/{pid}").exists() for pid in pids):
+        assert time.monotonic() < end, "a cell's process is still there"
+        time.sleep(0.05)
+    assert not list((session.results / "claims").glob("*.json"))
+    assert not list((session.results / "work").glob("*"))
+    (tmp_path / "log.wait").unlink()
+    session.run(*sweep)
+    assert [row["status"] for row in session.rows()] == ["ok"] * 4
+    assert {file: file.stat().st_mtime_ns for file in kept} == kept
+    return said
+
+
+def test_ctrl_c_keeps_what_was_finished(session: Session, weights: Path, tmp_path: Path) -> None:
+    said = interrupted(session, weights, tmp_path)
+    assert "2 of 4 cells did not come to an end" in said
+
+
+@pytest.mark.slow
+def test_ctrl_c_with_joblib(session: Session, weights: Path, tmp_path: Path) -> None:
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    interrupted(session, weights, tmp_path, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")

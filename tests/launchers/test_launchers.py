@@ -16,7 +16,14 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
 from weightbench.errors import MissingExtraError, RunnerError
-from weightbench.launchers import is_parallel, refuse_shared_cores, require_plugin, runs_here, worker_loss
+from weightbench.launchers import (
+    cells_beside,
+    is_parallel,
+    refuse_shared_cores,
+    require_plugin,
+    runs_here,
+    worker_loss,
+)
 from weightbench.measure.plan import MeasurePlan
 from weightbench.request import BadRequestError, register_schema, request_of
 from weightbench.runner.cores import cores_of_this_machine, leased
@@ -186,3 +193,27 @@ def test_hardware_threads_of_one_core_count_once(tmp_path: Path) -> None:
     found = cores_of_this_machine(tmp_path)
     allowed = os.sched_getaffinity(0)
     assert len(found) == len(allowed - {0, 1}) + bool(allowed & {0, 1})
+
+
+@pytest.mark.parametrize(
+    ("overrides", "cores_per_cell", "beside"),
+    [
+        ([], None, 1),
+        (["hydra/launcher=joblib"], None, 8),
+        (["hydra/launcher=joblib", "hydra.launcher.n_jobs=3"], None, 3),
+        (["hydra/launcher=joblib", "hydra.launcher.n_jobs=-2"], None, 7),
+        (["hydra/launcher=joblib"], 3, 2),
+        (["hydra/launcher=joblib"], 16, 1),
+        (["hydra/launcher=submitit_local"], None, 8),
+        (["hydra/launcher=submitit_local", "cores_per_cell=2"], 2, 4),
+        (["hydra/launcher=submitit_slurm"], None, 1),
+        (["hydra/launcher=ray"], None, 8),
+        (["hydra/launcher=ray", "cores_per_cell=4"], 4, 2),
+        (["hydra/launcher=ray", "hydra.launcher.ray.remote.num_cpus=0.5"], None, 16),
+    ],
+)
+def test_cells_side_by_side(overrides: list[str], cores_per_cell: int | None, beside: int) -> None:
+    pytest.importorskip(
+        f"hydra_plugins.hydra_{overrides[0].split('=')[1].split('_')[0]}_launcher" if overrides else "os"
+    )
+    assert cells_beside(composed(*overrides).hydra.launcher, cores_per_cell, 8) == beside

@@ -76,5 +76,6 @@ def _mlflow() -> Any:
         return importlib.import_module("mlflow")
     except ImportError as error:
         raise MissingExtraError(
-            "MLflow is not installed: pip install 'mlflow-skinny>=2.14', and sqlalchemy for a store in a file"
+            "MLflow is not installed: pip install -c constraints.txt -e '.[mlflow]', and sqlalchemy for a "
+            "store in a file"
         ) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Sequence
 
 from weightbench.objectives import Measured, Objective
@@ -10,8 +11,6 @@ from weightbench.search.question import Question, kept, write
 from weightbench.search.trials import Trial, gathered
 
 __all__ = ["finish"]
-
-_WIDTH = 34
 
 
 def finish(question: Question) -> None:
@@ -42,8 +41,12 @@ def _print_front(objectives: Sequence[Objective], trials: Sequence[Trial]) -> No
     without = sum(trial.objectives is None for trial in trials)
     text = f"\nPareto front: {len(front)} of {len(trials)} trials"
     print(text + (f", {without} of which came to no values" if without else ""))
+    if not front:
+        reasons = Counter(f"{trial.status}: {trial.reason}" for trial in trials)
+        print(f"most often: {reasons.most_common(1)[0][0]}")
+        return
     heads = [f"{each.name} {'↑' if each.larger_is_better else '↓'}" for each in objectives]
-    widths = [max(len(head), 22) for head in heads]
+    widths = [max(len(head), 26) for head in heads]
     print("  ".join(f"{head:>{width}}" for head, width in zip(heads, widths, strict=True)) + "  trial")
     first = objectives[0]
     for trial in sorted(front, key=lambda trial: _value(trial, first), reverse=first.larger_is_better):
