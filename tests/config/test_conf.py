@@ -125,6 +125,8 @@ def test_identity_does_not_depend_on_how_a_cell_was_asked_for() -> None:
     assert request("codec=elf", "codec.level=1", "force=true", "limits.timeout_s=5").cell(["m"], "r") == plain
     assert request("codec=elf", "codec.level=2").cell(["m"], "r") != plain
     assert request("codec=elf", "model.dtype=float16").cell(["m"], "r") != plain
+    assert "distributions" not in plain
+    assert request("codec=elf", "distributions=true").cell(["m"], "r") == {**plain, "distributions": True}
 
 
 @pytest.mark.parametrize(
