@@ -51,9 +51,9 @@ def _delta_data(rows: Rows) -> pandas.DataFrame:
 
 def _kind(system: str, numbered: re.Match[str] | None, base: str | None) -> str | None:
     """Return what a checkpoint was coded against: one of its own run, another model, or nothing."""
-    if numbered is None or (system == _DELTA_SYSTEM) != (base is not None):
+    if numbered is None or (system == _DELTA_SYSTEM and base is None):
         return None
-    if base is None:
+    if system == _ALONE_SYSTEM or base is None:
         return _ALONE
     other = _NUMBERED.fullmatch(base)
     return _BEFORE if other is not None and other[1] == numbered[1] else _BASE
@@ -84,8 +84,8 @@ def _papers_lines(axes: Axes, papers: pandas.DataFrame) -> None:
     for series, value in zip(papers["series"], papers["value"].astype(float), strict=True):
         colour = look(series, _ORDER, systems=False).colour
         axes.axhline(value, color=colour, linestyle=":", linewidth=1.2)
-        axes.annotate(f"paper: {value:g}", (1, value), xycoords=("axes fraction", "data"), fontsize=6.5,
-                      xytext=(-2, 2), textcoords="offset points", ha="right", color=colour)  # fmt: skip
+        axes.annotate(f"{value:g} (paper)", (1, value), xycoords=("axes fraction", "data"), fontsize=6.5,
+                      xytext=(2, 0), textcoords="offset points", va="center", color=colour)  # fmt: skip
 
 
 def _legend(axes: Axes) -> list[Any]:
@@ -104,10 +104,11 @@ SHEETS = (
         name="delta_epochs",
         title="Checkpoints of a fine-tuning run: what is left of each",
         after="ZipNN's predecessor (arXiv 2404.15198), figures 7 and 8",
-        note="zipnn_delta (XOR) and zipnn, all bytes that a checkpoint added. Ours: a small Llama, a "
-        "checkpoint every 50 steps, each panel one learning rate and format. The paper's: RoBERTa, "
-        "one checkpoint an epoch, zstd-3 of grouped bytes, one value for all epochs; an epoch is more"
-        " steps than ours.",
+        note="zipnn_delta (XOR) and zipnn, all bytes that a checkpoint added. Ours: a small Llama, a panel"
+        " a run and format; the checkpoint before is the one that its experiment names (50 steps "
+        "before), and the learning rate falls towards the end of a run, and with it the change. The "
+        "paper's (float32): RoBERTa, a checkpoint an epoch, zstd-3 of grouped bytes, one value for "
+        "all epochs; an epoch is more steps than ours.",
         experiments=("fine_tuning_epochs", "fine_tuning_steps"),
         data=_delta_data,
         draw=_draw_deltas,

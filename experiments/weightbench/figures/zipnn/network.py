@@ -98,8 +98,8 @@ def _lines(axes: Axes, part: pandas.DataFrame) -> None:
         for overlapped, curve in here[here["quantity"] == "time"].groupby("overlapped"):
             label = f"{name}, {'at once' if overlapped else 'one after the other'}"
             axes.plot(curve["x"], curve["value"], color=drawn.colour, linewidth=1.4, label=label,
-                      linestyle=":" if overlapped else "-", marker="" if overlapped else drawn.marker,
-                      markersize=4, markevery=5)  # fmt: skip
+                      linestyle=":" if overlapped else "-", marker=drawn.marker, markersize=4, markevery=5,
+                      markerfacecolor="white" if overlapped else drawn.colour)  # fmt: skip
             axes.fill_between(
                 curve["x"].astype(float), curve["low"].astype(float), curve["high"].astype(float),
                 color=drawn.colour, alpha=0.2, linewidth=0,
