@@ -175,6 +175,8 @@ def one_line(error: Exception) -> str:
     """Return Hydra's or OmegaConf's complaint in one line, with the nearest valid names."""
     if isinstance(error, MissingConfigException) and error.missing_cfg_file is not None:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
+        if (group, name) == ("hydra/sweeper", "optuna"):
+            return "a search needs Hydra's Optuna sweeper; run: pip install -c constraints.txt -e '.[sweeps]'"
         return _unknown(group or "config", name, [str(option) for option in error.options or []])
     cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
     if isinstance(cause, ConfigAttributeError | ConfigKeyError) and isinstance(cause.parent_node, DictConfig):

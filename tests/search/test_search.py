@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra.errors import MissingConfigException
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from weightbench.arguments import register_search_path
+from weightbench.arguments import one_line, register_search_path
 from weightbench.canonical import identity
 from weightbench.figures.search import draw_search, search_figure
 from weightbench.request import register_schema, request_of
@@ -301,3 +302,8 @@ def test_pictures(objectives: int, panels: int, tmp_path: Path) -> None:
     assert all(axes.get_ylabel() for axes in figure.axes)
     draw_search(drawn(objectives, 1), tmp_path / "one.png")
     assert (tmp_path / "one.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_without_the_plug_in_the_command_is_said() -> None:
+    error = MissingConfigException("", "hydra/sweeper/optuna", ["basic"])
+    assert "pip install -c constraints.txt -e '.[sweeps]'" in one_line(error)
