@@ -234,6 +234,8 @@ def cumulative(
         value = np.sort(
             data.loc[(data["series"] == name) & (data["source"] == OURS), "value"].to_numpy(np.float64)
         )
+        if not value.size:
+            continue
         share = np.arange(1, len(value) + 1) / len(value)
         axes.step(np.r_[value[:1], value], np.r_[0, share], where="post", color=drawn.colour,
                   linestyle={"": "-", "//": "--", "xx": "-.", "..": ":"}.get(drawn.hatch, "-"), linewidth=1.4,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Hashable, Sequence
+from typing import Any
 
 import pandas
 
@@ -24,13 +25,11 @@ _HEADER = (
 )  # fmt: skip
 _WIDTHS = (1.2, 1.5, 0.9, 0.9, 0.7, 0.8, 1.3, 1.7, 2.2, 0.9)
 _ROWS = 40
-_BOUND = re.compile(r"error_bound_absolute=[^,)]+(, )?")
 
 
 def _table_data(rows: Rows) -> pandas.DataFrame:
     """Return codecs with their defaults, and those of them that share a bound with another at that bound."""
     data = evaluated(rows)
-    data = data.assign(codec=[_BOUND.sub("", name).replace(" ()", "") for name in data["series"]])
     sharing = data.groupby(["model", "dtype", "bound"])["system"].transform("nunique") > 1
     data = data[data["default"] | sharing.fillna(False) | (data["system"] == "cast")]
     # A default whose bound was also given in words is the same thing twice.
@@ -46,7 +45,7 @@ def _table_data(rows: Rows) -> pandas.DataFrame:
 
 def _draw_table(data: pandas.DataFrame) -> Figure:
     shown = data.head(_ROWS)
-    cells = [_cells(row) for row in shown.itertuples()]
+    cells = [_cells(row) for row in shown.to_dict("records")]
     for number in range(len(cells) - 1, 0, -1):
         if cells[number][0] == cells[number - 1][0]:
             cells[number][0] = ""
@@ -55,33 +54,28 @@ def _draw_table(data: pandas.DataFrame) -> Figure:
     return figure
 
 
-def _cells(row: object) -> list[str]:
-    def get(name: str) -> float:
-        value = getattr(row, name)
-        return float("nan") if value is None else value
-
+def _cells(row: dict[Hashable, Any]) -> list[str]:
     return [
-        f"{row.model}",  # type: ignore[attr-defined]
-        f"{row.codec}",  # type: ignore[attr-defined]
-        _number(get("bound"), "{:.3g}", "relative"),
-        f"{get('max_abs_error'):.3g}",
-        f"{get('ratio'):.3f}",
-        f"{get('bits'):.2f}",
-        _number(get("before"), "{:.1%}", "–") + " → " + _number(get("after"), "{:.1%}", "–"),
-        _interval(100 * get("change"), 100 * get("low"), 100 * get("high"), "{:+.1f}"),
-        _interval(get("kl"), get("kl_low"), get("kl_high"), "{:.2g}"),
-        _number(get("top1"), "{:.2%}", "–"),
+        row["model"],
+        row["codec"],
+        _number(row["bound"], "{:.3g}", "relative"),
+        f"{row['max_abs_error']:.3g}",
+        f"{row['ratio']:.3f}",
+        f"{row['bits']:.2f}",
+        f"{_number(row['before'], '{:.1%}')} → {_number(row['after'], '{:.1%}')}",
+        _interval([100 * row[name] for name in ("change", "low", "high")], "{:+.1f}"),
+        _interval([row[name] for name in ("kl", "kl_low", "kl_high")], "{:.2g}"),
+        _number(row["top1"], "{:.2%}"),
     ]
 
 
-def _number(value: float, form: str, missing: str) -> str:
+def _number(value: float, form: str, missing: str = "–") -> str:
     return missing if value != value else form.format(value)
 
 
-def _interval(value: float, low: float, high: float, form: str) -> str:
-    if value != value:
-        return "–"
-    return f"{form.format(value)} [{_number(low, form, '–')}, {_number(high, form, '–')}]"
+def _interval(values: Sequence[float], form: str) -> str:
+    value, low, high = (_number(value, form) for value in values)
+    return f"{value} [{low}, {high}]"
 
 
 def _agreement_data(rows: Rows) -> pandas.DataFrame:

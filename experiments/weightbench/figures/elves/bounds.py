@@ -25,6 +25,7 @@ _SYSTEMS = ["elf", "sz3", "zfp", "zipnn_lossy"]
 def _data(rows: Rows) -> pandas.DataFrame:
     """Return ratio, accuracy and divergence by absolute bound, of codecs that were run at several bounds."""
     found = evaluated(rows.where(system=_SYSTEMS)).dropna(subset=["bound"])
+    found = found[found["codec"] == found["system"]]  # no other options
     found = found.sort_values("default").drop_duplicates(["model", "dtype", "system", "bound"])
     found = found[found.groupby(["model", "dtype", "system"])["bound"].transform("nunique") > 1]
     if found.empty:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Hashable
 from typing import Any
 
+import numpy as np
 import pandas
 
 from weightbench.figures.charts import OURS
@@ -14,17 +16,19 @@ from weightbench.figures.rows import NoRowsError, Rows, numbers
 __all__ = ["evaluated"]
 
 _KINDS = ("absolute", "relative", "of_max")
+_BOUND = re.compile(r"(error_bound_absolute|factor)=[^,)]+(, )?")
 _DIVERGENCE, _LIKELIHOOD = "result.evaluation.divergence", "result.evaluation.likelihood"
 
 
 def evaluated(rows: Rows) -> pandas.DataFrame:
     """Return a line a lossy row of one checkpoint that was evaluated.
 
-    Columns: ``series``, ``system``, ``model``, ``dtype``, ``bound`` (absolute, NaN where it follows the
-    values), ``default`` (the codec's own options), ``ratio``, ``bits``, ``max_abs_error``, ``before``,
-    ``after``, ``change``, ``low``, ``high`` (a task's accuracy, ``task``, over ``items``, ``lost`` and
-    ``gained``), ``kl``, ``kl_low``, ``kl_high`` (nats a token), ``top1`` (share of tokens whose top choice
-    stayed), ``perplexity_before``, ``perplexity_after``, ``source``, ``cell``.
+    Columns: ``series`` (the label), ``codec`` (the label without the option that sets the bound), ``system``,
+    ``model``, ``dtype``, ``bound`` (absolute, NaN where it follows the values), ``default`` (the codec's own
+    options), ``ratio``, ``bits``, ``max_abs_error``; of a task ``before``, ``after``, ``change``, ``low``,
+    ``high`` (accuracy, 0 to 1), ``task``, ``items``, ``lost``, ``gained``; ``kl``, ``kl_low``, ``kl_high``
+    (nats a token), ``tokens``, ``top1`` (share of tokens whose top choice stayed), ``perplexity_before``,
+    ``perplexity_after``; ``source``, ``cell``.
 
     Raises:
         NoRowsError: there is none.
@@ -38,11 +42,12 @@ def evaluated(rows: Rows) -> pandas.DataFrame:
     bounds = [_bound(row) for row in cells.to_dict("records")]
     columns = {
         "series": cells["label"],
+        "codec": [_BOUND.sub("", label).replace(" ()", "") for label in cells["label"]],
         "system": cells["system"],
         "default": cells["label"] == cells["system"],
         "model": cells["model"],
         "dtype": cells["dtype"],
-        "bound": bounds,
+        "bound": np.array(bounds, np.float64),
         "ratio": cells["ratio"],
         "bits": cells["bits"],
         "max_abs_error": numbers(cells, "result.error.max_abs_error"),
@@ -57,6 +62,7 @@ def evaluated(rows: Rows) -> pandas.DataFrame:
         "cell": cells["id"],
     }
     tasks = pandas.DataFrame([_task(row) for row in cells.to_dict("records")], cells.index)
+    tasks = tasks.astype(dict.fromkeys(tasks.columns.drop("task"), np.float64))
     return pandas.concat([pandas.DataFrame(columns, cells.index), tasks], axis=1).reset_index(drop=True)
 
 

@@ -22,6 +22,7 @@ __all__ = ["SHEETS"]
 _EXPERIMENTS = ("elves_codecs", "elves_sz3", "elves_ablation")
 _QUANTISATION = "quantisation (kind unknown)"
 _MARKS = "|v^<>1234"
+_FEWEST = 3  # systems that make a panel
 _PANELS = 12  # models and formats that are drawn by themselves; the CSV has all
 _SMALLEST = 1 << 14  # bytes of a tensor that counts in a distribution: below, descriptions weigh
 _TICKS = (0.5, 1, 1.5, 2, 3, 4, 6, 8, 16, 32)
@@ -103,7 +104,8 @@ def _draw_overall(data: pandas.DataFrame) -> Figure:
 
 
 def _draw_per_model(data: pandas.DataFrame) -> Figure:
-    cases = sorted(dict.fromkeys(data["x"]), key=lambda case: case.rpartition(", ")[0])[:_PANELS]
+    coded = data.groupby("x")["series"].nunique()
+    cases = list(coded.index[coded >= min(_FEWEST, coded.max())])[:_PANELS]
     order = [name for name in NAMES.values() if data.loc[data["x"].isin(cases), "series"].eq(name).any()]
     rows = (len(cases) + 1) // 2
     figure, grid = pyplot.subplots(rows, 2, figsize=(8, 2.3 * rows), sharey=True, squeeze=False)
@@ -122,7 +124,7 @@ def _draw_per_model(data: pandas.DataFrame) -> Figure:
 def _mark_raw(axes: Axes) -> None:
     """Mark ratio 1, with room for its name above the bars."""
     reference_line(axes, 1.0, "raw", vertical=True)
-    axes.set_ylim(top=-1.3)
+    axes.set_ylim(top=-1.6)
 
 
 def _distribution_data(rows: Rows) -> pandas.DataFrame:
@@ -171,9 +173,9 @@ def _draw_distribution(data: pandas.DataFrame) -> Figure:
     )
     for (dtype, panel), axes in zip(product(formats, panels), grid.flat, strict=True):
         here = data[(data["dtype"] == dtype) & (data["panel"] == panel)]
-        cumulative(axes, here, order=[name for name in order if here["series"].eq(name).any()])
+        cumulative(axes, here, order=order)
         axes.get_legend().remove()
-        axes.set_title(f"{here.groupby(['model', 'key'], dropna=False).ngroups} {panel}, {dtype}")
+        axes.set_title(f"{here['series'].value_counts().max()} {panel}, {dtype}")
         axes.set_xscale("log")
         reference_line(axes, 1.0, "raw", vertical=True)
         axes.set_ylabel(f"share of {panel}")
