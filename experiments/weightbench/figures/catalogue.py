@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from weightbench.figures import pareto, qstore
+from weightbench.figures import elves, fm_delta, pareto, qstore, zipnn
 from weightbench.figures.sheet import Sheet
 from weightcodecs.errors import UnknownNameError
 
 __all__ = ["SHEETS", "sheet_named"]
 
 SHEETS: dict[str, tuple[Sheet, ...]] = {
+    "zipnn": zipnn.SHEETS,
+    "elves": elves.SHEETS,
+    "zipnn": zipnn.SHEETS,
+    "fm_delta": fm_delta.SHEETS,
     "qstore": qstore.SHEETS,
     "pareto": pareto.SHEETS,
 }

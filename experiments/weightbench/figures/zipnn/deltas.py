@@ -9,7 +9,7 @@ from typing import Any
 import pandas
 
 from weightbench.figures import style
-from weightbench.figures.charts import OURS, PAPER, legend_outside, lines, look, reference_line
+from weightbench.figures.charts import OURS, PAPER, lines, look, reference_line
 from weightbench.figures.rows import Rows
 from weightbench.figures.sheet import Sheet
 from weightbench.figures.zipnn.beside import papers_values, together
@@ -17,6 +17,7 @@ from weightbench.figures.zipnn.beside import papers_values, together
 from matplotlib import pyplot  # isort: skip - after weightbench, whose style chooses the backend
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 __all__ = ["SHEETS"]
 
@@ -76,7 +77,8 @@ def _draw_deltas(data: pandas.DataFrame) -> Figure:
         axes.set_ylabel("% of raw bytes that is left")
         axes.set_ylim(0, 106)
         axes.tick_params(labelleft=True)
-    legend_outside(grid[0, 1] if len(cases) > 1 else grid[0, 0], _legend(grid.flat[0]))
+    last = grid[0, min(len(cases), 2) - 1]
+    last.legend(handles=_legend(), loc="upper left", bbox_to_anchor=(1.08, 1.0))
     return figure
 
 
@@ -84,13 +86,11 @@ def _papers_lines(axes: Axes, papers: pandas.DataFrame) -> None:
     for series, value in zip(papers["series"], papers["value"].astype(float), strict=True):
         colour = look(series, _ORDER, systems=False).colour
         axes.axhline(value, color=colour, linestyle=":", linewidth=1.2)
-        axes.annotate(f"{value:g} (paper)", (1, value), xycoords=("axes fraction", "data"), fontsize=6.5,
+        axes.annotate(f"{value:g}", (1, value), xycoords=("axes fraction", "data"), fontsize=6.5,
                       xytext=(2, 0), textcoords="offset points", va="center", color=colour)  # fmt: skip
 
 
-def _legend(axes: Axes) -> list[Any]:
-    from matplotlib.lines import Line2D
-
+def _legend() -> list[Line2D]:
     handles = [
         Line2D([], [], color=drawn.colour, marker=drawn.marker, markersize=5, linewidth=1.2, label=name)
         for name, drawn in ((name, look(name, _ORDER, systems=False)) for name in _ORDER)
