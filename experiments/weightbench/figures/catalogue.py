@@ -9,7 +9,6 @@ from weightcodecs.errors import UnknownNameError
 __all__ = ["SHEETS", "sheet_named"]
 
 SHEETS: dict[str, tuple[Sheet, ...]] = {
-    "zipnn": zipnn.SHEETS,
     "elves": elves.SHEETS,
     "zipnn": zipnn.SHEETS,
     "fm_delta": fm_delta.SHEETS,
