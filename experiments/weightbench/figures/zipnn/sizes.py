@@ -55,7 +55,7 @@ def _whole(rows: Rows) -> pandas.DataFrame:
 def _remaining_data(rows: Rows) -> pandas.DataFrame:
     ours = _whole(rows.where(label=_SYSTEMS))
     place = {name: number for number, name in enumerate(_SYSTEMS)}
-    ours = ours.sort_values(["x", "series"], key=lambda column: column.map(place).fillna(column))
+    ours = ours.assign(_place=ours["series"].map(place)).sort_values(["x", "_place"]).drop(columns="_place")
     return together(ours, papers_values("remaining"), f"a checkpoint coded by {', '.join(_SYSTEMS)}")
 
 
