@@ -99,9 +99,9 @@ SHEETS = (
         title="Elf and Elves step by step",
         after="the ablation of Elves (PVLDB 17(8), 2024)",
         note="As published: interleaved codes, zstd-3, one choice a model before zstd over the authors' "
-        "flattened arrays; ours: byte planes, an entropy coder, a choice a tensor at the end. Diamonds: "
-        "the ratio that the release's layout gives by itself if every value fits; the paper's measured "
-        "values are not known. *: dequantised from a 4-bit grid.",
+        "flattened arrays; ours: byte planes, an entropy coder, a choice a tensor at the end. "
+        "Diamonds: the ratio that the release's layout gives by itself if every value fits; the "
+        "paper's measured values are not known. *: dequantised from a 4-bit grid.",
         experiments=("elf_ablation", "elves_ablation", "elves_codecs"),
         data=_data,
         draw=_draw,

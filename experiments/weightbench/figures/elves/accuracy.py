@@ -119,8 +119,8 @@ SHEETS = (
         name="accuracy",
         title="What lossy codecs do to a model, at equal bounds",
         after="the accuracy study of Elves (PVLDB 17(8), 2024)",
-        note="Accuracy on the same items before and after (a short multiple-choice task), the interval "
-        "of their difference paired; KL of the next token on held-out text, bootstrapped over windows. "
+        note="Accuracy on the same items before and after (a short multiple-choice task), the interval of "
+        "their difference paired; KL of the next token on held-out text, bootstrapped over windows. "
         "Elf at its own bound, and codecs that share an absolute bound; relative: follows the values. "
         "The paper compares outputs on random inputs, not accuracy on labelled data: see agreement.",
         experiments=("elf_error_bound", "elves_accuracy", "elves_casts"),

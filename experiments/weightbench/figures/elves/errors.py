@@ -85,7 +85,8 @@ def _draw(data: pandas.DataFrame) -> Figure:
         elf = part.loc[part["series"] == NAMES["elf"], "bound"]
         if not elf.empty:
             reference_line(axes, float(elf.iloc[0]), "Elf's bound", vertical=True)
-    grid[0, 0].set_ylim(0, 1.35)
+    grid[0, 0].set_ylim(0, 1.35)  # room for the name of the bound
+    grid[0, 0].set_yticks([0, 0.25, 0.5, 0.75, 1])
     figure.legend([handles[name] for name in order if name in handles],
                   [name for name in order if name in handles], loc="outside right upper")  # fmt: skip
     return figure

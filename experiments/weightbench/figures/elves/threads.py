@@ -76,9 +76,9 @@ SHEETS = (
         name="threads",
         title="Speed against threads",
         after="the throughput figures of Elves (PVLDB 17(8), 2024)",
-        note="In memory, medians with 95 % intervals over rounds. The authors' release uses 48 threads "
-        "and counts reading and writing files; its values are not known. Our machine has as many cores "
-        "as the axis says, so the right end is no scaling study.",
+        note="In memory, medians with 95 % intervals over rounds. The authors' release uses 48 threads and "
+        "counts reading and writing files; its values are not known. Our machine has as many cores as "
+        "the axis says, so the right end is no scaling study.",
         experiments=("elves_threads",),
         data=_data,
         draw=_draw,

@@ -50,7 +50,10 @@ def _exponents_data(rows: Rows) -> pandas.DataFrame:
 
 
 def _draw_exponents(data: pandas.DataFrame) -> Figure:
-    names = list(dict.fromkeys(data["series"]))[:_SERIES]
+    # Casts hardly move a weight to another exponent: of each model its widest format.
+    widest = data.assign(bits=[get_format(dtype).bits for dtype in data["dtype"]])
+    widest = widest.sort_values("bits", kind="stable", ascending=False).drop_duplicates("model")
+    names = sorted(widest["series"])[:_SERIES]
     shown = data[data["series"].isin(names) & (data["x"] >= _LOWEST) & (data["value"] > 0)]
     within = data.drop_duplicates("series").set_index("series")["within_one"]
     legend = {name: f"{name}: {100 * within[name]:.4f} % within ±1" for name in names}
@@ -113,18 +116,18 @@ _DISTRIBUTIONS = "zipnn_distributions"
 SHEETS = (
     Sheet(
         name="exponents",
-        title="Nearly all weights lie within ±1, and in few binades",
+        title="Where weights lie: exponents, and the share within ±1",
         after="the parameter distributions that motivate Elf (PVLDB 17(8), 2024)",
-        note="Exact counts over all values of a model; exponents below -24 are not drawn (zeros and "
-        "subnormals stand at the lowest). Elf codes what lies within ±1 without its exponent, the rest "
-        "as it is. The paper's share is not known.",
+        note="Exact counts over all values of a model; of each model its widest format is drawn (the CSV "
+        "has all), exponents below -24 are not (zeros and subnormals stand at the lowest). Elf codes "
+        "what lies within ±1 without its exponent, the rest as it is. The paper's share is not known.",
         experiments=(_DISTRIBUTIONS,),
         data=_exponents_data,
         draw=_draw_exponents,
     ),
     Sheet(
         name="distinct",
-        title="Values that repeat, and what distance encoding makes of them",
+        title="Distinct values, and what distance encoding makes of them",
         after="the parameter level of Elves' study (PVLDB 17(8), 2024)",
         note="Different bit patterns of a model's main format as a share of its values (where there are "
         "very many: estimated from a sample of patterns, see the CSV). Distances pay where values are "
