@@ -94,7 +94,8 @@ def ok_row(system: str, number: int, *, model: str = "llama", rounds: int = 41, 
     )  # fmt: skip
     return Row(
         identity(made), made, Status.OK, seconds=3.5,
-        finished=f"2026-11-22T01:00:{number % 60:02d}.000+00:00", environment=environment(), result=result, tensors=records,
+        finished=f"2026-11-22T01:00:{number % 60:02d}.000+00:00",
+        environment=environment(), result=result, tensors=records,
     )  # fmt: skip
 
 

@@ -155,7 +155,7 @@ class Pictures {
     const options = groups.map((group) => element("option", { value: group }, group));
     this.select = element("select", { onchange: () => this.draw() }, ...options);
     this.chips = element("div", { class: "chips", role: "group", "aria-label": "Systems in the pictures: press to see one alone" });
-    byId("legend").append(element("label", {}, "Weights", this.select), this.chips);
+    byId("legend").append(field("Weights", this.select), this.chips);
     this.pictures = table.pictures.map((made) => new Picture(byId("plots"), made, table, open));
     if (!this.pictures.length) byId("plots").append(element("p", { class: "quiet" }, "No cell has anything to draw."));
   }

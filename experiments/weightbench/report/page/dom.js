@@ -14,6 +14,12 @@ const element = (tag, properties = {}, ...children) => {
 
 const isWide = () => matchMedia("(min-width: 40rem)").matches;
 
+// A control under its label.
+const field = (name, control, kind = "") => {
+  control.id ||= `field-${name.toLowerCase().replace(/\W+/g, "-")}`;
+  return element("div", { class: `field ${kind}` }, element("label", { for: control.id }, name), control);
+};
+
 const byId = (id) => document.getElementById(id);
 
 const whole = (number) => Math.round(number).toLocaleString("en");

@@ -31,11 +31,11 @@ class Filters {
     this.count = element("output", { for: "words", role: "status", "aria-live": "polite" });
     const keys = table.columns.map((column) => column.key).join(", ");
     form.replaceChildren(
-      element("label", { class: "wide" }, "Search", this.search),
+      field("Search", this.search, "wide"),
       element("button", { type: "reset" }, "Show all"),
       this.count,
       element("details", { class: "menus", open: isWide() },
-        element("summary", {}, "Filters"), element("div", {}, ...this.menus.map((menu) => menu.label))),
+        element("summary", {}, "Filters"), element("div", {}, ...this.menus.map((menu) => menu.field))),
       element("details", { class: "help" }, element("summary", {}, "What one can type"),
         element("p", {}, "Words that all have to stand somewhere in a row, and comparisons without spaces such as ratio>1.5, decode_share>=0.2 or model=llama. Names: ", element("code", {}, keys), ".")),
     );
@@ -47,7 +47,7 @@ class Filters {
     const words = [...column.words].sort(new Intl.Collator("en", { numeric: true }).compare);
     const options = words.map((word) => element("option", { value: `=${word}` }, word || "(none)"));
     const select = element("select", { onchange: () => this.apply() }, element("option", { value: "" }, "all"), ...options);
-    return { column, select, label: element("label", {}, column.title, select) };
+    return { column, select, field: field(column.title, select) };
   }
 
   // Restrict to a word of a column, or with null to none.
