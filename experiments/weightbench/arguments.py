@@ -155,6 +155,10 @@ def _before(folder: str, name: str) -> str:
     return (Path(name).parent / names[names.index(place.name) - 1]).as_posix()
 
 
+# The cache goes along to the jobs of launchers, so that all of them see the same folder.
+OmegaConf.register_new_resolver(
+    "absolute", lambda path: str(Path(path).absolute()), use_cache=True, replace=True
+)
 OmegaConf.register_new_resolver("before", _before, replace=True)
 
 

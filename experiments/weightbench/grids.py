@@ -110,7 +110,6 @@ def _fixed(config: Any) -> dict[str, Any]:
     measure = config.measure
     columns = {
         "cell.codec.name": config.codec.name,
-        "cell.model.name": config.model.get("name") or Path(str(config.model.get("path", ""))).name,
         "cell.model.dtype": config.model.dtype,
         "cell.workload.kind": config.workload.kind,
         "cell.granularity.kind": config.granularity.kind,
@@ -119,6 +118,8 @@ def _fixed(config: Any) -> dict[str, Any]:
         "rounds": measure.min_rounds,
         "disk": bool(measure.cold_cache or measure.bandwidths_mb_per_s),
     }
+    if name := config.model.get("name"):  # weights named by a path are called as their folder's members are
+        columns["cell.model.name"] = name
     if config.workload.kind == "pair":
         columns["cell.workload.low"] = config.workload.low
     if config.eval.mode != "none":

@@ -31,10 +31,6 @@ _EXTRAS = {
     "hydra_ray_launcher": ("ray", "ray"),
 }
 
-# The cache goes along to the jobs, so that all of them see the same folder.
-OmegaConf.register_new_resolver(
-    "absolute", lambda path: str(Path(path).absolute()), use_cache=True, replace=True
-)
 OmegaConf.register_new_resolver(
     "minutes", lambda seconds, more=0: math.ceil(float(seconds) / 60) + int(more), replace=True
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from weightbench.figures import elves, fm_delta, pareto, qstore, zipnn
+from weightbench.figures import elves, fm_delta, pareto, qstore, zipllm, zipnn
 from weightbench.figures.sheet import Sheet
 from weightcodecs.errors import UnknownNameError
 
@@ -11,6 +11,7 @@ __all__ = ["SHEETS", "sheet_named"]
 SHEETS: dict[str, tuple[Sheet, ...]] = {
     "elves": elves.SHEETS,
     "zipnn": zipnn.SHEETS,
+    "zipllm": zipllm.SHEETS,
     "fm_delta": fm_delta.SHEETS,
     "qstore": qstore.SHEETS,
     "pareto": pareto.SHEETS,
