@@ -97,6 +97,11 @@ class SetCell:
                 "distances": [
                     [*names, distance.bits] for names, distance in known.lineage.distances.items() if distance
                 ],
+                "thresholds": [
+                    [*names, distance.threshold]
+                    for names, distance in known.lineage.distances.items()
+                    if distance
+                ],
                 **_ratios(members, known, sizes.total),
                 "dedup": _dedup_section(members, sizes, raw),
                 "ingest": {"seconds": ingest, "mb_per_s": raw / ingest / 1e6},
