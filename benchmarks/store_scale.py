@@ -137,7 +137,22 @@ def main(number: int, folder: Path) -> None:
     opened(root, "")
     opened(root, FEW)
     timed("building again, three rows new", lambda: build_table(root))
+    opened(root, "")
     opened(root, FEW)
+    print("a row of the large files is replaced:")
+    again = store.get(wanted)
+    assert again is not None
+    store.put(again, force=True)
+    opened(root, "")
+    opened(root, FEW)
+    timed("building again, a row replaced", lambda: build_table(root))
+    print("a row is not in the journal:")
+    stray = store.path(wanted)
+    stray.replace(stray.with_suffix(".moved"))
+    opened(root, "")
+    opened(root, FEW)
+    timed("building again, every file looked at", lambda: build_table(root))
+    stray.with_suffix(".moved").replace(stray)
     print(f"largest memory of this process {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f} GB")
 
 
