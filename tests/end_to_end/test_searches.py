@@ -19,7 +19,7 @@ from .test_sweeps import CODEC, cells_run
 pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
 
 SEARCH = ("-m", "hydra/sweeper=optuna", "measure=ratio", "eval=none", "objectives=[ratio,rmse]")
-TINY = ("model=synthetic", "model.nbytes=100000", "model.dtype=float32")
+TINY = ("model=synthetic", "model.nbytes=200000", "model.dtype=float32")
 
 
 def search_of(session: Session) -> dict[str, Any]:
