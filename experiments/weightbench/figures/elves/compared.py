@@ -22,8 +22,8 @@ NAMES = {
     "int8": "int8 (absmax)",
     "distance": "distance encoding",
     "elf": "elf",
-    "elves (paper)": "elves (as published)",
     "elves": "elves",
+    "elves (paper)": "elves (as published)",
 }
 """Series by the label of a row, in the paper's order; each begins with the name of its system."""
 DEQUANTISED = "dequantised"

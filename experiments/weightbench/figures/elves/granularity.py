@@ -32,8 +32,8 @@ def _pieces(rows: Rows) -> pandas.DataFrame:
     cells = cells.assign(hub=cells["model"] + " and relatives, " + cells["dtype"])
     equal = cells[cells["system"] == "dedup"]
     parts = [
-        _lines(equal, _EQUAL, _NO_INDEX, _without_index(equal)),
         _lines(equal, _EQUAL, _INDEX, equal["ratio"]),
+        _lines(equal, _EQUAL, _NO_INDEX, _without_index(equal)),
         *(
             _lines(cells[cells["system"] == codec], _CODED, codec, cells["ratio"])
             for codec in _CODECS

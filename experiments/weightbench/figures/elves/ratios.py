@@ -179,6 +179,8 @@ def _draw_distribution(data: pandas.DataFrame) -> Figure:
         axes.set_xscale("log")
         reference_line(axes, 1.0, "raw", vertical=True)
         axes.set_ylabel(f"share of {panel}")
+        axes.set_ylim(0, 1.25)  # room for the name of the line
+        axes.set_yticks([0, 0.25, 0.5, 0.75, 1])
     for axes in grid[-1]:
         ticks = [tick for tick in _TICKS if data["value"].min() / 1.1 <= tick <= data["value"].max() * 1.1]
         axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
