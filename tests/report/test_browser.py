@@ -138,7 +138,7 @@ def test_filtering(report: Path, opened: Open) -> None:
     search(page, "nothing is like this")
     assert (kept(page), page.get_by_text("No cell is like that.").count()) == (0, 1)
     page.get_by_role("button", name="Show all").click()
-    page.wait_for_function("document.querySelector('#filters output').textContent === '120 of 120 cells'")
+    page.locator("#filters output", has_text="120 of 120 cells").wait_for()
     page.get_by_label("Systems in the pictures").get_by_role("button", name="zstd").click()
     assert kept(page) == 20
 

@@ -31,6 +31,9 @@ PLACE = "/path/to/"
 CONF = Path(__file__).parents[3] / "conf"
 _PLAIN = re.compile(r"[A-Za-z_][\w.+-]*")
 _GROUPS = ("codec", "model", "workload", "granularity", "dedup", "distributions", "measure", "eval")
+_PLANS: Mapping[str, type[Any]] = {
+    "granularity": Granularity, "measure": MeasurePlan, "eval": EvaluationPlan,
+}  # fmt: skip
 _NOT_STRINGS = ("null", "true", "false", "nan", "inf")
 
 Values = Mapping[str, Any]
@@ -63,9 +66,9 @@ def _words(group: str, values: tuple[tuple[str, Any], ...]) -> str:
         case "dedup" | "distributions":
             words = [f"{group}=true"] if settings[""] else []
         case "granularity":
-            words = list(_dataclass(group, settings, Granularity, "kind", "tensor"))
+            words = list(_dataclass(group, settings, "kind", "tensor"))
         case "measure":
-            words = list(_dataclass(group, settings, MeasurePlan, "name", "timing"))
+            words = list(_dataclass(group, settings, "name", "timing"))
         case _:
             words = list(_WRITERS[group](settings))
     return shlex.join(words)
@@ -107,11 +110,11 @@ def _workload(workload: Values) -> Iterator[str]:
     yield from _changed("workload", workload, _preset("workload", kind), {"members": []}, ("kind",))
 
 
-def _dataclass(group: str, values: Values, plan: type[Any], named_by: str, fallback: str) -> Iterator[str]:
+def _dataclass(group: str, values: Values, named_by: str, fallback: str) -> Iterator[str]:
     name = str(values.get(named_by, ""))
     if _preset(group, name) is None:
         name = fallback
-    preset, defaults = _preset(group, name), _defaults(plan)
+    preset, defaults = _preset(group, name), _defaults(group)
     if preset is not None:
         yield f"{group}={_word(name)}"
     yield from _changed(group, {**defaults, **values}, preset, defaults)
@@ -119,7 +122,7 @@ def _dataclass(group: str, values: Values, plan: type[Any], named_by: str, fallb
 
 def _evaluation(values: Values) -> Iterator[str]:
     """Yield the preset of that mode with the fewest changes: a cell does not say which one it was."""
-    defaults = _defaults(EvaluationPlan)
+    defaults = _defaults("eval")
     if values.get("mode") == "none":
         yield "eval=none"
         return
@@ -155,8 +158,10 @@ def _comparable(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def _defaults(plan: type[Any]) -> Values:
-    return {field.name: getattr(plan(), field.name) for field in dataclasses.fields(plan)}
+@cache
+def _defaults(group: str) -> Values:
+    plan = _PLANS[group]()
+    return {field.name: getattr(plan, field.name) for field in dataclasses.fields(plan)}
 
 
 @cache
