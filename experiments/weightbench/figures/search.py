@@ -44,17 +44,17 @@ def search_figure(search: Mapping[str, Any]) -> Figure:
     if len(pairs) > _PANELS:
         pairs = [(objectives[0], other) for other in objectives[1:]]
     count = max(1, len(pairs))
-    figure, grid = pyplot.subplots(1, count, figsize=(4.2 * count, 4.0), squeeze=False)
+    figure, grid = pyplot.subplots(1, count, figsize=(max(7.2, 4.4 * count), 4.8), squeeze=False)
     if not pairs:
         _course(grid[0, 0], objectives[0], trials)
     for axes, (across, up) in zip(grid[0], pairs, strict=False):
         _pair(axes, across, up, trials)
     front = sum(trial["on_front"] for trial in trials)
     models = ", ".join(sorted({trial["model"] for trial in trials}))
-    title = f"Search on {models}: {front} of {len(search['trials'])} trials on the Pareto front (filled)"
+    title = f"Search on {models}: {front} of {len(search['trials'])} trials on the front (filled)"
     figure.suptitle(title, fontsize=10, fontweight="bold")
     handles, labels = grid[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 6))
+    figure.legend(handles, labels, loc="outside lower center", ncols=6 if count > 1 else 4)
     return figure
 
 
