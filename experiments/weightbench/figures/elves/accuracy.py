@@ -132,8 +132,8 @@ SHEETS = (
         title="Outputs that stay the same after Elf",
         after="the accuracy study of Elves (PVLDB 17(8), 2024), by the result files of its review artefact",
         note="Theirs: ten random inputs to each of 261 models, outputs of original and restored weights "
-        "compared; its text generation was sampled without a seed, so most of its differences are not "
-        "Elf's. Ours: the most likely next token on held-out text, nothing sampled.",
+        "compared; its text generation was sampled without a seed, so its differences cannot be put "
+        "down to Elf. Ours: the most likely next token on held-out text, nothing sampled.",
         experiments=("elves_accuracy",),
         data=_agreement_data,
         draw=_draw_agreement,
