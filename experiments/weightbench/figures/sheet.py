@@ -97,6 +97,7 @@ def write_sheet(sheet: Sheet, rows: Rows, folder: Path) -> list[Path]:
     with style.styled():
         figure = sheet._drawn(data)
         figure.savefig(paths[0])
+        figure.set_layout_engine("none")  # the places are found, and finding them again takes as long
         figure.savefig(paths[1], metadata={"CreationDate": None})  # equal rows make equal files
         pyplot.close(figure)
     data.to_csv(paths[2], index=False, lineterminator="\n")

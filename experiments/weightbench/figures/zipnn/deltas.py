@@ -21,7 +21,7 @@ from matplotlib.lines import Line2D
 
 __all__ = ["SHEETS"]
 
-_NUMBERED = re.compile(r"(.*?)[/_ -]*(?:step|epoch|checkpoint)?[/_-]?(\d+)$")
+_NUMBERED = re.compile(r"(.*?)[/_ -]*(?:step|epoch|checkpoint)[/_-]?(\d+)$")
 _BEFORE, _BASE, _ALONE = "delta with the checkpoint before", "delta with the base", "alone"
 _ORDER = (_BEFORE, _BASE, _ALONE)
 _ALONE_SYSTEM, _DELTA_SYSTEM = "zipnn", "zipnn_delta"
