@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pandas
 import pytest
+from matplotlib import pyplot
 from matplotlib.figure import Figure
 
-from weightbench.figures import style
 from weightbench.figures.published import published
 from weightbench.figures.rows import NoRowsError, Rows
 from weightbench.figures.sheet import Sheet
@@ -127,11 +127,13 @@ def test_flips_are_shares_from_the_sign_down(rows: Rows) -> None:
 
 
 def test_distances_of_all_pairs_and_what_was_not_compared(rows: Rows) -> None:
-    data = ours("bit_distances", rows).set_index(["series", "x"])
-    assert data.loc[("base", "tuned"), ["value", "threshold"]].tolist() == [1.5, 4.0]
-    assert data.loc[("base", "alien"), ["value", "threshold"]].tolist() == [5.0, 4.5]
-    assert np.isnan(data.loc[("tuned", "alien"), "value"])
-    assert data.loc[("tuned", "alien"), ["base_of_series", "base_of_x"]].tolist() == ["base", "alien"]
+    data = ours("bit_distances", rows)
+    assert data["series"].tolist() == ["base", "base", "tuned"]
+    assert data["x"].tolist() == ["tuned", "alien", "alien"]
+    assert data["value"].tolist() == pytest.approx([1.5, 5.0, np.nan], nan_ok=True)
+    assert data["threshold"].tolist() == pytest.approx([4.0, 4.5, np.nan], nan_ok=True)
+    assert data["base_of_series"].tolist() == ["base", "base", "base"]
+    assert data["base_of_x"].tolist() == ["base", "alien", "alien"]
 
 
 def test_levels_of_dedup(rows: Rows) -> None:
@@ -150,7 +152,7 @@ def test_levels_of_dedup(rows: Rows) -> None:
 
 def test_published_projections_follow_from_their_hashes() -> None:
     table = published("zipllm", "dedup_levels")
-    known = {(line.series, line.x): line.value for line in table.itertuples()}
+    known = table.set_index(["series", "x"])["value"].astype(float).to_dict()
     for level in ("tensor", "chunk"):
         hashes, projected = (
             known[level, f"{what}|3,048 repositories, 43 TB"] for what in ("hashes", "projected_bytes")
@@ -187,6 +189,6 @@ def test_sheets_are_drawn_with_labels_and_say_what_is_missing(found: Sheet, rows
     assert all(
         axes.get_xlabel() or axes.get_ylabel() or not axes.axison or axes.images for axes in figure.axes
     )
-    style.pyplot.close(figure)
+    pyplot.close(figure)
     with pytest.raises(NoRowsError):
         found.data(Rows(rows.cells.iloc[:0]))

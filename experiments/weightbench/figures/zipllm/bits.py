@@ -7,7 +7,7 @@ from typing import Any
 import pandas
 
 from weightbench.figures import style
-from weightbench.figures.charts import OURS, PAPER, lines
+from weightbench.figures.charts import OURS, PAPER, legend_outside, lines
 from weightbench.figures.published import published
 from weightbench.figures.rows import NoRowsError, Rows, parsed, records
 from weightbench.figures.sheet import Sheet
@@ -59,10 +59,12 @@ def _draw(data: pandas.DataFrame) -> Figure:
     figure, grid = pyplot.subplots(len(panels), 1, figsize=(9, 2.9 * len(panels)), squeeze=False)
     for axes, ((base, dtype), part) in zip(grid[:, 0], panels, strict=True):
         axes.set_title(f"fine-tunes of {base}, {dtype}")
-        shown = pandas.concat([part, paper[paper["dtype"] == dtype]])
         _shade(axes, part)
-        order = list(dict.fromkeys(shown["series"]))
-        lines(axes, shown, order=order, systems=False)
+        lines(axes, part, systems=False, legend=False)
+        for name, line in paper[paper["dtype"] == dtype].groupby("series"):
+            axes.plot(line["x"], line["value"], color=style.BLACK, linestyle="--", marker="s", markersize=5,
+                      linewidth=1.2, markerfacecolor="white", label=f"{name}\n(third party's)")  # fmt: skip
+        legend_outside(axes)
         axes.set_xlim(part["x"].max() + 0.5, -0.5)
         axes.set_ylim(-0.02, 0.62)
         axes.set_xticks(range(int(part["x"].max()), -1, -1 if part["x"].max() < 20 else -2))

@@ -100,7 +100,7 @@ def _written(name: str, value: float | None) -> str:
     if name == "hashes":
         return f"{value:,.0f}"
     if name.startswith("reduction"):
-        return f"{0.0 if abs(value) < 5e-3 else value:.2f}"  # no minus before a zero
+        return f"{0.0 if abs(value) < 5e-3 else value:.2f}".replace("-", "−")  # no minus before a zero
     return _bytes(value, 1000)
 
 
@@ -118,9 +118,10 @@ SHEETS = (
         title="Dedup by level: what is found, and what the index takes",
         after="ZipLLM's table of dedup levels",
         note="Ours: 'file' stands for all values of a model, 'parameter' for values that are equal within a "
-        "model. Index at 17 PB: 64 bytes for each unique entry, as if a hub were more of the same, the "
-        "paper's arithmetic. Our tensors are small, so more of them fit into 17 PB than of the paper's "
-        "models of billions of weights; ours are distinct fine-tunes, its hub holds copies.",
+        "model; saved: of files, whose headers are kept coded. Index at 17 PB: 64 bytes for each unique "
+        "entry, as if a hub were more of the same, the paper's arithmetic. Our tensors are small, so more of "
+        "them fit into 17 PB than of models of billions of weights; ours are distinct fine-tunes, "
+        "the paper's hub holds copies.",
         experiments=("dedup_levels", "zipllm_chunks"),
         data=_data,
         draw=_draw,

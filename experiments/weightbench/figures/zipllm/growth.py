@@ -10,6 +10,7 @@ from weightbench.figures.charts import (
     PAPER,
     bars,
     hollow_bars,
+    legend_outside,
     lines,
     look,
     reference_line,
@@ -22,17 +23,26 @@ from weightbench.figures.zipllm.hubs import case_order, hub_cells, reduction
 from matplotlib import pyplot  # isort: skip - after weightbench, whose style chooses the backend
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 __all__ = ["SHEETS"]
 
 _MODELS = "result.workload.models"
+_NOT_SHOWN = ("parameter", "model", "layer")
+_NAMED = 12  # models up to which the axis names them
 _CASES = 3
-_LEAST_DEMO = 10  # of the paper's curves: up to so many models they are its artifact's demonstration
+_FEWEST = 3  # systems that make a picture
+_DEMO = 10  # of the paper's values: up to so many models they are of its artifact's demonstration
+_CLOSE = 2.5  # % of raw: ends of lines that are nearer share a label
 
 
 def _growth_data(rows: Rows) -> pandas.DataFrame:
     cells = hub_cells(rows, _MODELS)
-    cells = cells[~cells["granularity"].isin(["parameter", "model", "layer"])]
+    cells = cells[(cells["system"] != "identity") & ~cells["granularity"].isin(_NOT_SHOWN)]
+    cells = cells[~cells["granularity"].str.startswith("fixed")]
+    cells = cells[cells.groupby("case")["system"].transform("nunique") >= _FEWEST]
+    if cells.empty:
+        raise NoRowsError(f"no hub that {_FEWEST} systems stored")
     made = []
     for row, models in zip(records(cells), parsed(cells, _MODELS), strict=True):
         added = np.cumsum([model["added_bytes"] for model in models])
@@ -42,8 +52,6 @@ def _growth_data(rows: Rows) -> pandas.DataFrame:
              "model": model["name"], "source": OURS, "cell": row["id"]}
             for number, (model, part, whole) in enumerate(zip(models, added, raw, strict=True), 1)
         ]  # fmt: skip
-    if not made:
-        raise NoRowsError("no hub whose models' added bytes are known")
     paper = published("zipllm", "growth").assign(source=PAPER)
     return pandas.concat([pandas.DataFrame(made), paper.assign(x=paper["x"].astype(int))], ignore_index=True)
 
@@ -55,26 +63,54 @@ def _draw_growth(data: pandas.DataFrame) -> Figure:
     figure, grid = pyplot.subplots(len(cases), 1, figsize=(9, 0.6 + 4.2 * len(cases)), squeeze=False)
     for axes, (case, part) in zip(grid[:, 0], cases, strict=True):
         axes.set_title(case)
-        demo = paper[(paper["x"] <= _LEAST_DEMO) & paper["x"].gt(0)]
-        present = [name for name in order if name in set(part["series"]) | set(demo["series"])]
-        lines(axes, pandas.concat([part, demo]), order=present)
-        _ends(axes, paper[paper["x"] > _LEAST_DEMO], order, int(part["x"].max()) + 1)
+        lines(axes, part, order=[name for name in order if name in set(part["series"])], legend=False)
+        _name_ends(axes, part)
+        _demo(axes, paper[paper["x"] <= _DEMO], order)
+        names = part.drop_duplicates("x").sort_values("x")["model"].tolist()
+        _papers_ends(axes, paper[paper["x"] > _DEMO], order, names)
         reference_line(axes, 50, "half")
+        axes.set_ylim(bottom=min(-8.0, axes.get_ylim()[0]))
         axes.set_xlabel("models added, in this order (bases first)")
         axes.set_ylabel("data reduction, % of raw saved")
     return figure
 
 
-def _ends(axes: Axes, paper: pandas.DataFrame, order: list[str], place: int) -> None:
+def _name_ends(axes: Axes, part: pandas.DataFrame) -> None:
+    """Name lines at their last points, those that end together with one label."""
+    last = part.sort_values("x").groupby("series", sort=False).tail(1).sort_values("value")
+    together = (last["value"].diff() > _CLOSE).cumsum()
+    for _, ends in last.groupby(together):
+        text = "\n".join(f"{end['series']} {round(end['value'], 1) + 0.0:.1f}" for end in records(ends)[::-1])
+        axes.annotate(text, (ends["x"].max(), ends["value"].mean()), xytext=(7, 0), fontsize=7, va="center",
+                      textcoords="offset points")  # fmt: skip
+
+
+def _demo(axes: Axes, part: pandas.DataFrame, order: list[str]) -> None:
+    for name, line in part.groupby("series"):
+        drawn = look(str(name), order)
+        axes.plot(line["x"], line["value"], color=drawn.colour, marker=drawn.marker, markersize=5,
+                  linestyle="--", linewidth=1.2, markerfacecolor="white")  # fmt: skip
+        axes.annotate(f"{name}, the paper's artifact", (line["x"].iloc[-1], line["value"].iloc[-1]),
+                      xytext=(0, 6), textcoords="offset points", fontsize=7, ha="center")  # fmt: skip
+
+
+def _papers_ends(axes: Axes, paper: pandas.DataFrame, order: list[str], names: list[str]) -> None:
     """Draw where the paper's curves end, as hollow marks to the right of ours."""
-    for line in paper.itertuples():
-        drawn = look(str(line.series), order)
-        axes.plot([place], [line.value], marker=drawn.marker, markersize=6, markerfacecolor="white",
+    count = len(names)
+    place = 1.47 * count
+    for line in records(paper):
+        drawn, value = look(line["series"], order), line["value"]
+        axes.plot([place], [value], marker=drawn.marker, markersize=6, markerfacecolor="white",
                   markeredgecolor=drawn.colour, linestyle="none")  # fmt: skip
-        axes.annotate(f"{line.series} {line.value:g}", (place, line.value), xytext=(6, 0), fontsize=7,
+        axes.annotate(f"{line['series']} {value:g}", (place, value), xytext=(7, 0), fontsize=7,
                       textcoords="offset points", va="center")  # fmt: skip
-    axes.set_xlim(0.7, place + 1.4)
-    axes.set_xticks([*range(1, place), place], [*map(str, range(1, place)), "paper's,\n3,048 models"])
+    axes.axvline(1.4 * count, color="black", linewidth=0.6)
+    axes.set_xlim(0.7, 1.85 * count)
+    ticks = [*range(1, count + 1, max(1, count // _NAMED))]
+    said = [f"{tick} {names[tick - 1]}" if count <= _NAMED else str(tick) for tick in ticks]
+    axes.set_xticks([*ticks, place], [*said, "the paper's\n3,048 models"], fontsize=8)
+    for label in axes.get_xticklabels()[: len(said)]:
+        label.set(rotation=20, ha="right", rotation_mode="anchor")
 
 
 # The steps ----------------------------------------------------------------------------------------------
@@ -104,9 +140,15 @@ def _draw_steps(data: pandas.DataFrame) -> Figure:
     ours = data[data["source"] == OURS]
     order, groups = [*dict.fromkeys(ours["series"]), _PAPERS], list(_STEPS.values())
     figure, axes = pyplot.subplots(figsize=(9, 1.2 + 0.5 * len(groups) * len(order)))
-    bars(axes, ours, order=order, groups=groups, systems=False, text="{:.1f}")
+    bars(axes, ours, order=order, groups=groups, systems=False)
     hollow_bars(axes, data.assign(series=data["series"].where(data["source"] == OURS, _PAPERS)), order=order,
                 groups=groups, systems=False, text="{:.1f}")  # fmt: skip
+    looks = {name: look(name, order, systems=False) for name in order}
+    legend_outside(axes, [
+        Patch(facecolor="white" if name == _PAPERS else drawn.colour, hatch=drawn.hatch, label=name,
+              edgecolor=drawn.colour if name == _PAPERS else "black", linewidth=0.8)
+        for name, drawn in looks.items()
+    ])  # fmt: skip
     axes.axvline(0, color="black", linewidth=0.8)
     axes.set_xlabel("data reduction, % of raw saved")
     return figure
@@ -128,8 +170,9 @@ SHEETS = (
         name="steps",
         title="What each step of ZipLLM saves",
         after="ZipLLM's cumulative sizes: 43.19, 41.80, 39.61 and 19.82 TB",
-        note="Everything stored is counted, indices too, which is why dedup that finds nothing lies below 0. "
-        "Our models are distinct fine-tunes; the paper's hub holds copies and frozen layers too.",
+        note="Everything stored is counted, indices too, and headers are kept coded, so dedup that finds "
+        "nothing lies a little beside 0. Our models are distinct fine-tunes; the paper's hub holds copies "
+        "and frozen layers too.",
         experiments=("dedup_levels", "zipllm_systems"),
         data=_steps_data,
         draw=_draw_steps,

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from textwrap import fill
 
-import numpy as np
 import pandas
 
 from weightbench.figures.charts import (
@@ -17,7 +16,7 @@ from weightbench.figures.charts import (
     reference_line,
 )
 from weightbench.figures.published import published
-from weightbench.figures.rows import NoRowsError, Rows, numbers
+from weightbench.figures.rows import NoRowsError, Rows, numbers, records
 from weightbench.figures.sheet import Sheet
 from weightbench.figures.zipllm.hubs import case_order, hub_cells, reduction
 
@@ -25,7 +24,7 @@ from matplotlib import pyplot  # isort: skip - after weightbench, whose style ch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
 
 __all__ = ["SHEETS"]
 
@@ -41,6 +40,8 @@ _TITLES = {
 }
 _NO_CODER = ("dedup", "identity")  # in memory they copy: hashing is part of the whole way alone
 _CASES = 2
+_TITLE_WIDTH = 26  # characters
+_FEWEST = 3  # systems that make a picture
 
 
 def _speeds(cells: pandas.DataFrame, panel: str) -> pandas.DataFrame:
@@ -69,8 +70,9 @@ def _speeds(cells: pandas.DataFrame, panel: str) -> pandas.DataFrame:
 def _scatter_data(rows: Rows) -> pandas.DataFrame:
     cells = hub_cells(rows.timed().where(cell__measure__threads=1), "result.workload.ingest.mb_per_s")
     cells = cells[~cells["granularity"].isin(["parameter", "model"])]
+    cells = cells[cells.groupby("case")["system"].transform("nunique") >= _FEWEST]
     if cells.empty:
-        raise NoRowsError("no hub with speeds of several rounds (measure=timing measure.threads=1)")
+        raise NoRowsError(f"no hub that {_FEWEST} systems stored at measure=timing measure.threads=1")
     paper = published("zipllm", "throughput").assign(source=PAPER, threads=192)
     paper = paper.assign(x=paper["x"].astype(float))
     return pandas.concat([*(_speeds(cells, panel) for panel in _TITLES), paper], ignore_index=True)
@@ -81,28 +83,32 @@ def _draw_scatter(data: pandas.DataFrame) -> Figure:
     order = case_order(data["series"])
     figure = pyplot.figure(figsize=(11, 5.6 * len(cases)))
     grid = figure.add_gridspec(2 * len(cases), 3)
-    last: Axes | None = None
     for number, (case, part) in enumerate(cases):
         for place, panel in enumerate(_TITLES):
             axes = figure.add_subplot(grid[2 * number + place // 2, place % 2])
-            axes.set_title(_TITLES[panel] if place else f"{_TITLES[panel]}\n({case})")
+            axes.set_title(_TITLES[panel] if place else f"{fill(str(case), _TITLE_WIDTH)}\n{_TITLES[panel]}")
             _points(axes, part[part["panel"] == panel], order)
+            axes.set_xlim(min(-5.0, part["x"].min() - 5), part["x"].max() + 5)
             reference_line(axes, float(part["memcpy_mb_per_s"].median()), "memcpy")
-            axes.set_ylabel("MB/s of raw bytes, 1 thread")
-        last = figure.add_subplot(grid[2 * number : 2 * number + 2, 2])
-        last.set_title("The paper's, 192 threads")
-        _points(last, data[data["source"] == PAPER], order)
-        last.set_ylabel("MB/s")
-        handles = [_mark(name, order, filled=True) for name in order if name in set(part["series"])]
-        legend_outside(last, [*handles, Line2D([], [], linestyle="none", label="hollow: the paper's")])
+            axes.set_ylabel("MB/s, 1 thread")
+    axes = figure.add_subplot(grid[:2, 2])
+    axes.set_title("The paper's, 192 threads")
+    paper = data[data["source"] == PAPER]
+    _points(axes, paper, order)
+    _name_points(axes, paper)
+    axes.set_ylabel("MB/s")
+    ours = set(data.loc[data["source"] == OURS, "series"])
+    handles = [_mark(name, order, filled=True) for name in order if name in ours]
+    legend_outside(axes, [*handles, Line2D([], [], linestyle="none", label="hollow: the paper's")])
     return figure
 
 
 def _mark(name: str, order: list[str], *, filled: bool) -> Line2D:
     drawn = look(name, order)
     return Line2D([], [], linestyle="none", marker=drawn.marker, color=drawn.colour, label=name,
-                  markerfacecolor=drawn.colour if filled else "white", markeredgecolor="black",
-                  markeredgewidth=0.4)  # fmt: skip
+                  markerfacecolor=drawn.colour if filled else "white",
+                  markeredgecolor="black" if filled else drawn.colour,
+                  markeredgewidth=0.4 if filled else 1.0)  # fmt: skip
 
 
 def _points(axes: Axes, part: pandas.DataFrame, order: list[str]) -> None:
@@ -113,17 +119,21 @@ def _points(axes: Axes, part: pandas.DataFrame, order: list[str]) -> None:
                       markerfacecolor=drawn.colour if ours else "white", elinewidth=0.8,
                       markeredgecolor="black" if ours else drawn.colour,
                       markeredgewidth=0.4 if ours else 1.4, zorder=3)  # fmt: skip
-        if not ours:
-            for x, value in zip(points["x"], points["value"], strict=True):
-                axes.annotate(str(name), (x, value), xytext=(0, 6), textcoords="offset points", fontsize=7,
-                              ha="right" if x > 40 else "center")  # fmt: skip
     _logarithmic(axes)
-    axes.margins(x=0.12, y=0.15)
+    axes.margins(x=0.25, y=0.15)
     axes.set_xlabel("data reduction, % of raw saved")
+
+
+def _name_points(axes: Axes, points: pandas.DataFrame) -> None:
+    """Write names above and below in turn, so that points of about one height do not share a place."""
+    for number, point in enumerate(records(points.sort_values("value"))):
+        axes.annotate(point["series"], (point["x"], point["value"]), fontsize=7, ha="center", va="center",
+                      xytext=(0, 10 if number % 2 == 0 else -10), textcoords="offset points")  # fmt: skip
 
 
 def _logarithmic(axes: Axes) -> None:
     axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:,g}")
     axes.yaxis.set_minor_formatter(NullFormatter())
 
@@ -154,7 +164,7 @@ def _draw_threads(data: pandas.DataFrame) -> Figure:
     for row, (case, part) in zip(grid, cases, strict=True):
         cores = "/".join(f"{count:g}" for count in sorted(set(part["cores"].dropna())))
         for axes, (panel, title) in zip(row, _DIRECTIONS.items(), strict=True):
-            axes.set_title(f"{title}: {case}" if panel == "encode" else title)
+            axes.set_title(f"{title}\n({case})" if panel == "encode" else title)
             lines(axes, part[part["panel"] == panel], order=order, legend=False)
             _paper_threads(axes, data[(data["source"] == PAPER) & (data["panel"] == panel)], order)
             reference_line(axes, float(part["memcpy_mb_per_s"].median()), "memcpy, one thread")
@@ -162,7 +172,7 @@ def _draw_threads(data: pandas.DataFrame) -> Figure:
             _logarithmic(axes)
             axes.set_xticks(sorted({*part["threads"], *data["threads"].dropna()}))
             axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-            axes.xaxis.set_minor_formatter(NullFormatter())
+            axes.xaxis.set_minor_locator(NullLocator())
             axes.set_xlabel(f"threads (ours: of a machine with {cores} cores)")
         row[0].set_ylabel("MB/s of raw bytes")
         handles = [_mark(name, order, filled=True) for name in order if name in set(part["series"])]
@@ -171,11 +181,11 @@ def _draw_threads(data: pandas.DataFrame) -> Figure:
 
 
 def _paper_threads(axes: Axes, part: pandas.DataFrame, order: list[str]) -> None:
-    for line in part.itertuples():
-        drawn: Any = look(str(line.series), order)
-        axes.plot([np.float64(line.threads)], [line.value], marker=drawn.marker, markersize=7,
+    for line in records(part):
+        drawn = look(line["series"], order)
+        axes.plot([line["threads"]], [line["value"]], marker=drawn.marker, markersize=7,
                   markerfacecolor="white", markeredgecolor=drawn.colour, linestyle="none")  # fmt: skip
-        axes.annotate("paper's", (line.threads, line.value), xytext=(-6, 0), textcoords="offset points",
+        axes.annotate("paper's", (line["threads"], line["value"]), xytext=(-6, 0), textcoords="offset points",
                       fontsize=7, ha="right", va="center")  # fmt: skip
 
 
