@@ -23,7 +23,7 @@ from weightbench.errors import WeightbenchError
 from weightbench.request import register_schema
 from weightcodecs.errors import UnknownNameError
 
-__all__ = ["CONF", "PlannedCell", "UnknownExperimentError", "command", "missing", "planned_cells"]
+__all__ = ["CONF", "PlannedCell", "UnknownExperimentError", "command", "missing", "planned_cells", "rows_of"]
 
 CONF = Path(__file__).parents[2] / "conf"
 _NAMES = {
@@ -131,26 +131,26 @@ def _fixed(config: Any) -> dict[str, Any]:
 
 
 def missing(planned: Sequence[PlannedCell], cells: pandas.DataFrame) -> list[PlannedCell]:
-    """Return the planned cells that no row stands for.
+    """Return the planned cells that no row stands for; arguments as of `rows_of`."""
+    return [cell for cell in planned if rows_of(cell, cells).empty]
+
+
+def rows_of(cell: PlannedCell, rows: pandas.DataFrame) -> pandas.DataFrame:
+    """Return the rows that stand for a planned cell.
 
     Args:
-        planned: see `planned_cells`.
-        cells: rows of any status, as :func:`weightbench.figures.rows.read_cells` gives them. A skipped one
-            stands for its cell: it cannot be run.
+        cell: see `planned_cells`.
+        rows: of any status, as :func:`weightbench.figures.rows.read_cells` gives them. The ok ones
+            count, and skipped ones: their cell cannot be run.
     """
-    usable = cells[cells["status"].isin(["ok", "skipped"])]
-    return [cell for cell in planned if not _found(cell, usable)]
-
-
-def _found(cell: PlannedCell, rows: pandas.DataFrame) -> bool:
+    rows = rows[rows["status"].isin(["ok", "skipped"])]
     for column, wanted in cell.columns.items():
         skipped = rows["status"] == "skipped"
         if column == "rounds":
             fits = (rows["rounds"] >= min(int(wanted), 2)) | skipped
         elif column == "disk":
-            fits = (
-                skipped | (rows[_DISK].notna() if _DISK in rows else False) if wanted else rows["id"].notna()
-            )
+            cold = rows[_DISK].notna() if _DISK in rows else pandas.Series(False, index=rows.index)
+            fits = skipped | cold | (not wanted)
         elif column not in rows:
             fits = pandas.Series(wanted is None, index=rows.index)
         elif wanted is None:
@@ -158,9 +158,9 @@ def _found(cell: PlannedCell, rows: pandas.DataFrame) -> bool:
         else:
             fits = rows[column] == wanted
         rows = rows[fits]
-    if "cell.codec.name" in cell.columns and not any(name.startswith("cell.codec.") for name in _swept(cell)):
-        rows = rows[rows["label"] == rows["system"]]
-    return not rows.empty
+    if not any(name.startswith("cell.codec.") for name in _swept(cell)):
+        rows = rows[rows["label"] == rows["system"]]  # the defaults of the codec
+    return rows
 
 
 def _swept(cell: PlannedCell) -> list[str]:
