@@ -35,7 +35,7 @@ _NAMES = {
     "eval": "mode",
 }
 """What tells the options of a group apart in a row: ``granularity=chunk`` is ``cell.granularity.kind``."""
-_DISK = "result.save_load.load_cold.mb_per_s.median"
+_DISK = "result.save_load.load_warm_mb_per_s.median"
 
 
 class UnknownExperimentError(WeightbenchError):
@@ -149,8 +149,8 @@ def rows_of(cell: PlannedCell, rows: pandas.DataFrame) -> pandas.DataFrame:
         if column == "rounds":
             fits = (rows["rounds"] >= min(int(wanted), 2)) | skipped
         elif column == "disk":
-            cold = rows[_DISK].notna() if _DISK in rows else pandas.Series(False, index=rows.index)
-            fits = skipped | cold | (not wanted)
+            loaded = rows[_DISK].notna() if _DISK in rows else pandas.Series(False, index=rows.index)
+            fits = skipped | loaded | (not wanted)
         elif column not in rows:
             fits = pandas.Series(wanted is None, index=rows.index)
         elif wanted is None:
