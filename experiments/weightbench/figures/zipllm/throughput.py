@@ -194,7 +194,7 @@ SHEETS = (
         name="throughput",
         title="A hub: how much it shrinks against how fast",
         after="ZipLLM's scatter of reduction and throughput",
-        note="Ours: MB/s of raw bytes, one thread; above, the whole way with reading, hashing, coding and the "
+        note="Ours: MB/s of raw bytes, one thread; above, the whole way: reading, hashing, coding and the "
         "disk (not the search for bases), timed once; below, coders alone over what they code, with 95 % "
         "intervals. Our hub is a family of small models without copies, so dedup finds next to nothing. The "
         "paper's: 3,048 repositories, 43 TB, a server with 192 threads, mostly read off its plot: compare "
