@@ -159,7 +159,7 @@ SHEETS = (
         name="growth",
         title="What is saved as models are added",
         after="ZipLLM's reduction against number of models",
-        note="Each model's own bytes in the depot against its files; the first is the base, coded by itself. "
+        note="Each model's own bytes in the depot against its files; bases, coded by themselves, first. "
         "Ours: small models. Dashed: the paper's artifact, five models of Llama-3.1-8B's "
         "family, from its notebook. Hollow at the right: where the paper's curves end.",
         experiments=("zipllm_systems", "zipllm_variants", "zipllm_chunks", "zipllm_distances"),
