@@ -72,8 +72,8 @@ SHEETS = (
         after="ZipLLM's clustering by bit distance",
         note="Nobody said who came from whom. A dash: architectures that differ, not compared. Each pair "
         "has a threshold of its own, what unrelated weights with as many ones in each bit would have, less "
-        "a margin; the tree is of distances over thresholds and cut at 1. The paper's threshold and distances "
-        "are not at hand.",
+        "a margin; the tree is of distances over thresholds and cut at 1. The paper's threshold and "
+        "distances are not at hand.",
         experiments=("zipllm_distances",),
         data=_data,
         draw=_draw,
