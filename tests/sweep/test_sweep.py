@@ -104,7 +104,9 @@ def test_commands_are_what_was_typed(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_the_retry_script_ends_with_the_worst_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    script = retry_script(tmp_path / "retry.sh", ["touch 'a b'", "exit_with() { return $1; }; exit_with 2", "false"])
+    script = retry_script(
+        tmp_path / "retry.sh", ["touch 'a b'", "exit_with() { return $1; }; exit_with 2", "false"]
+    )
     assert subprocess.run(["sh", str(script)], check=False).returncode == 2
     assert (tmp_path / "a b").exists()
     assert subprocess.run(["sh", str(retry_script(tmp_path / "x.sh", ["true"]))], check=False).returncode == 0

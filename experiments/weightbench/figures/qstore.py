@@ -138,7 +138,7 @@ def _draw_bandwidth(data: pandas.DataFrame) -> Figure:
     figure, grid = pyplot.subplots(len(cases), 1, figsize=(8, 3.2 * len(cases)), squeeze=False)
     what = {"high": "the high-precision checkpoint", "low": "the low-precision one alone"}
     for axes, ((case, load), part) in zip(grid[:, 0], cases, strict=True):
-        axes.set_title(f"{case}: loading {what.get(load, load)}")
+        axes.set_title(f"{case}: loading {what.get(str(load), load)}")
         lines(axes, part, order=list(dict.fromkeys(data["series"])))
         _logarithmic(axes)
         axes.set_xlabel("bandwidth of the link, MB/s (simulated)")

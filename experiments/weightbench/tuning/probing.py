@@ -10,12 +10,12 @@ from typing import Any
 
 from weightbench.command import run_requested
 from weightbench.errors import WeightbenchError
+from weightbench.loss import Judgement, Loss, judge, loss_of, units_of
 from weightbench.models import Model
 from weightbench.request import Request, open_requested, request_of
 from weightbench.rows import Row, Status, codec_title, done
 from weightbench.store import Store, identity
 from weightbench.tuning.knobs import Knob, grid, knob_of
-from weightbench.loss import Judgement, Loss, judge, loss_of, units_of
 from weightbench.tuning.plan import Scalar, TunePlan
 from weightbench.tuning.search import Search, most_lossy_within, try_all
 from weightbench.workload import revision_of

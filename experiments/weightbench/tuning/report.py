@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from weightbench import canonical
-from weightbench.store import store_error, write_atomically
 from weightbench.loss import Loss, units_of
+from weightbench.store import store_error, write_atomically
 from weightbench.tuning.probing import Probe, Tuning
 
 __all__ = ["print_answers", "print_probe", "write_picture", "write_tuning"]

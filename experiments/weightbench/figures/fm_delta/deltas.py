@@ -15,6 +15,7 @@ from weightbench.figures.sheet import Sheet
 
 from matplotlib import pyplot  # isort: skip - after weightbench, whose style chooses the backend
 from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator
 
 __all__ = ["SHEETS"]
 
@@ -79,7 +80,7 @@ def _draw_changes(data: pandas.DataFrame) -> Figure:
         axes.set_ylabel("% of values")
         legend_outside(axes)
         axes.locator_params(axis="y", nbins=5)
-        axes.xaxis.set_major_locator(pyplot.FixedLocator([-1e-2, -1e-4, -1e-6, 0, 1e-6, 1e-4, 1e-2]))
+        axes.xaxis.set_major_locator(FixedLocator([-1e-2, -1e-4, -1e-6, 0, 1e-6, 1e-4, 1e-2]))
     return figure
 
 

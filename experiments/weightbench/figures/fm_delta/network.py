@@ -49,11 +49,13 @@ def _draw(data: pandas.DataFrame) -> Figure:
         for axes, way in zip(line, _WAYS, strict=True):
             axes.set_title(f"family of {model}, {dtype}: {way}")
             here = part[part["way"] == way]
-            for (name, overlapped), curve in here.groupby(["series", "overlapped"], sort=False):
+            for name, curve in here[~here["overlapped"]].groupby("series", sort=False):
                 drawn = look(str(name), order)
-                axes.plot(curve["x"], curve["value"], color=drawn.colour, linewidth=1.4, markevery=5,
-                          linestyle=":" if overlapped else "-", marker="" if overlapped else drawn.marker,
-                          markersize=4, label=None if overlapped else name)  # fmt: skip
+                axes.plot(curve["x"], curve["value"], color=drawn.colour, linewidth=1.4, marker=drawn.marker,
+                          markevery=5, markersize=4, label=name)  # fmt: skip
+            for name, curve in here[here["overlapped"]].groupby("series", sort=False):
+                colour = look(str(name), order).colour
+                axes.plot(curve["x"], curve["value"], color=colour, linewidth=1.4, linestyle=":")
             reference_line(axes, 100, "raw")
             axes.set_xscale("log")
             axes.set_ylim(0, 220)

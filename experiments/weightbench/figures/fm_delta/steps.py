@@ -50,7 +50,7 @@ def _curves(run: str) -> pandas.DataFrame:
         table = pandas.read_csv(file)
     table = table[table["step"] > 0]
     made = [_curve(table, "distance", run, _DISTANCE, "Euclidean distance")]
-    for column in (name for name in table if name.startswith(_LOSS)):
+    for column in (name for name in map(str, table) if name.startswith(_LOSS)):
         domain = column.removeprefix(f"{_LOSS}_")
         made.append(_curve(table, "loss", f"{run}: {domain}", column, "bits a byte"))
     return pandas.concat(made).assign(run=run, dtype="", source=OURS)
