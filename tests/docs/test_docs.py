@@ -1,4 +1,4 @@
-"""What the documentation names is there: pages, links, pictures, files, choices, and messages as printed."""
+"""What the documentation names is there: pages, links, pictures, files, choices; messages as printed."""
 
 from __future__ import annotations
 
