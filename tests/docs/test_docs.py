@@ -144,6 +144,12 @@ def test_lists_stand_apart_as_the_site_needs_it(path: Path) -> None:
     assert joined == []
 
 
+def test_every_notebook_is_named() -> None:
+    page = (DOCS / "notebooks.md").read_text()
+    notebooks = [path.name for path in (ROOT / "notebooks").glob("*.ipynb")]
+    assert [name for name in notebooks if f"`notebooks/{name}`" not in page] == []
+
+
 COMMANDS = {
     " ".join(words): words
     for path in TEXTS
