@@ -172,6 +172,7 @@ WHEN_IT_RUNS = (
     "[Errno",
     "measure=timing takes",
     "Ambiguous value",
+    "pysz is not",
 )
 COMPOSED = [(words, message) for words, message in MESSAGES if not message.startswith(WHEN_IT_RUNS)]
 
