@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 
 from weightbench.figures import published, style
 from weightbench.figures.__main__ import REFERENCE, main
-from weightbench.figures.catalogue import SHEETS
+from weightbench.figures.catalogue import SHEETS, sheet_named
 from weightbench.figures.rows import NoRowsError, Rows, read_cells
 from weightbench.figures.sheet import Sheet, write_sheet
 from weightbench.grids import missing, planned_cells
@@ -22,9 +23,19 @@ EXPERIMENTS = sorted({name for _, sheet in ALL for name in sheet.experiments})
 PAPERS = [paper for paper in SHEETS if (Path(published.__file__).parent / "papers" / f"{paper}.csv").exists()]
 
 
-@pytest.fixture(scope="module")
-def rows() -> Rows:
+@cache
+def reference() -> Rows:
     return Rows.read([REFERENCE])
+
+
+@pytest.fixture
+def rows() -> Rows:
+    return reference()
+
+
+@cache
+def data_of(paper: str, name: str) -> pandas.DataFrame:
+    return sheet_named(paper, name).data(reference())
 
 
 def test_names_are_unique_and_tell_files_apart() -> None:
@@ -49,8 +60,9 @@ def test_every_sheet_is_drawn_from_the_reference_rows(
 
 
 @pytest.mark.parametrize(("paper", "sheet"), ALL, ids=IDS)
-def test_axes_say_what_they_show(paper: str, sheet: Sheet, rows: Rows) -> None:
-    figure = sheet.figure(rows)
+def test_axes_say_what_they_show(paper: str, sheet: Sheet) -> None:
+    with style.styled():
+        figure = sheet.draw(data_of(paper, sheet.name))
     shown = [axes for axes in figure.axes if axes.axison and axes.has_data()]
     assert shown or figure.findobj(lambda part: type(part).__name__ == "Table"), "nothing was drawn"
     labels = [label for axes in figure.axes for label in (axes.get_xlabel(), axes.get_ylabel())]
@@ -75,8 +87,8 @@ def test_papers_values_say_where_they_are_from(paper: str) -> None:
 
 
 @pytest.mark.parametrize(("paper", "sheet"), ALL, ids=IDS)
-def test_what_is_said_of_the_paper_is_in_its_table(paper: str, sheet: Sheet, rows: Rows) -> None:
-    data = sheet.data(rows)
+def test_what_is_said_of_the_paper_is_in_its_table(paper: str, sheet: Sheet) -> None:
+    data = data_of(paper, sheet.name)
     shown = data[data["source"] == "paper"]
     if shown.empty:
         return
@@ -85,9 +97,14 @@ def test_what_is_said_of_the_paper_is_in_its_table(paper: str, sheet: Sheet, row
     assert all(np.isclose(known, value, rtol=1e-9).any() for value in numbers)
 
 
+@cache
+def reference_cells() -> pandas.DataFrame:
+    return read_cells([REFERENCE])
+
+
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_reference_rows_hold_every_cell_of_the_experiments(experiment: str) -> None:
-    absent = missing(planned_cells(experiment), read_cells([REFERENCE]))
+    absent = missing(planned_cells(experiment), reference_cells())
     assert [cell.words for cell in absent] == []
 
 

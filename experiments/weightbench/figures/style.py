@@ -83,7 +83,7 @@ _SYSTEMS = {
     "blosc2": SystemStyle(BLACK, "s", "xx"),
     "pcodec": SystemStyle(BLACK, "D", ".."),
     "fpzip": SystemStyle(BLACK, "P", "\\\\"),
-    "sz3": SystemStyle(YELLOW, "p", ""),
+    "sz3": SystemStyle(YELLOW, "h", ""),
     "zfp": SystemStyle(YELLOW, "s", "//"),
     "cast": SystemStyle(YELLOW, "D", "xx"),
     "int8": SystemStyle(PINK, "v", "//"),
