@@ -20,7 +20,7 @@ _SPEED = "result.speed.decode.share_of_memcpy_fresh"
 _LIKELIHOOD = "result.evaluation.likelihood"
 _EXACT = "result.error.bit_exact"
 _LINEAR_NATS = 1e-4  # below, the axis of losses is linear: differences that small are noise
-_FEWEST = 3  # systems that make a picture
+_FEWEST = 6  # systems that make a picture
 _ROW_HEIGHT = 4.8  # inches for each model
 
 

@@ -140,18 +140,19 @@ def _draw_bandwidth(data: pandas.DataFrame) -> Figure:
     for axes, ((case, load), part) in zip(grid[:, 0], cases, strict=True):
         axes.set_title(f"{case}: loading {what.get(str(load), load)}")
         lines(axes, part, order=list(dict.fromkeys(data["series"])))
-        _logarithmic(axes)
+        _logarithmic(axes, sorted(part["x"].unique()))
         axes.set_xlabel("bandwidth of the link, MB/s (simulated)")
         axes.set_ylabel("seconds to load")
     return figure
 
 
-def _logarithmic(axes: Axes) -> None:
+def _logarithmic(axes: Axes, places: list[float]) -> None:
     axes.set_xscale("log")
     axes.set_yscale("log")
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(lambda value, _: f"{value:g}")
         axis.set_minor_formatter(NullFormatter())
+    axes.set_xticks(places)
 
 
 # Entropies ----------------------------------------------------------------------------------------------
