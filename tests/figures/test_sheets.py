@@ -64,7 +64,7 @@ def test_axes_say_what_they_show(paper: str, sheet: Sheet) -> None:
     with style.styled():
         figure = sheet.draw(data_of(paper, sheet.name))
     shown = [axes for axes in figure.axes if axes.axison and axes.has_data()]
-    assert shown or figure.findobj(lambda part: type(part).__name__ == "Table"), "nothing was drawn"
+    assert shown or len(figure.axes[0].texts) > 10, "neither a chart nor a table was drawn"
     labels = [label for axes in figure.axes for label in (axes.get_xlabel(), axes.get_ylabel())]
     assert any(labels) or not shown
     style.pyplot.close(figure)

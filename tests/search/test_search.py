@@ -23,6 +23,7 @@ from weightbench.search.question import Question, begin, question_of
 from weightbench.search.spaces import BadSpaceError
 from weightbench.store import Store
 from weightbench.sweep import Outcome, Refusal, command_line, is_search
+from weightcodecs import MissingExtraError
 
 pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
 with warnings.catch_warnings():
@@ -100,7 +101,10 @@ def test_every_trial_of_an_experiment_is_a_request(name: str) -> None:
         with initialize_config_dir(str(CONF), version_base="1.3"):
             made = compose("config", [f"experiment={name}", *words])
         cell: Any = OmegaConf.to_container(made, resolve=True)
-        assert request_of(cell).system.name == codec
+        try:
+            assert request_of(cell).system.name == codec
+        except MissingExtraError:
+            continue  # its package is not installed here
     assert seen >= set(config.spaces)
 
 

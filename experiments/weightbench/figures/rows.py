@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,8 @@ import pandas
 from weightbench import results
 from weightbench.errors import WeightbenchError
 from weightbench.systems import get_system_or_codec
-from weightcodecs import WeightCodecsError
+from weightcodecs import MissingExtraError, WeightCodecsError
+from weightcodecs.registry import codec_class
 
 __all__ = ["NoRowsError", "Rows", "numbers", "options_of", "parsed", "read_cells", "records"]
 
@@ -182,7 +183,9 @@ def options_of(row: dict[str, Any]) -> dict[str, Any]:
 def _defaults(name: str) -> dict[str, Any]:
     try:
         return dict(get_system_or_codec(name).config())
-    except WeightCodecsError:  # a codec that is not installed here: all its options are shown
+    except MissingExtraError:  # the class is there without the package that it wraps
+        return {option.name: option.default for option in fields(codec_class(name))}
+    except WeightCodecsError:  # a codec of a package that is not installed here: all its options are shown
         return {}
 
 
